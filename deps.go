@@ -1,0 +1,27 @@
+package weft
+
+import (
+	_ "github.com/containernetworking/cni/libcni"
+	_ "github.com/containernetworking/cni/pkg/skel"
+	_ "github.com/containernetworking/plugins/pkg/ip"
+	_ "github.com/containernetworking/plugins/pkg/testutils"
+	_ "github.com/coreos/go-iptables/iptables"
+	_ "github.com/coreos/go-systemd/v22/daemon"
+	_ "github.com/fsnotify/fsnotify"
+	_ "github.com/google/go-cmp/cmp"
+	_ "github.com/google/nftables"
+	_ "github.com/prometheus/client_golang/prometheus/promhttp"
+	_ "github.com/prometheus/client_golang/prometheus/testutil"
+	_ "github.com/sirupsen/logrus"
+	_ "github.com/spf13/cobra"
+	_ "github.com/spf13/pflag"
+	_ "github.com/vishvananda/netlink"
+	_ "github.com/vishvananda/netns"
+	_ "go.etcd.io/etcd/api/v3/mvccpb"
+	_ "go.etcd.io/etcd/client/pkg/v3/transport"
+	_ "go.etcd.io/etcd/client/v3"
+	_ "go.etcd.io/etcd/server/v3/embed"
+	_ "golang.org/x/sync/errgroup"
+	_ "golang.org/x/sys/unix"
+	_ "golang.org/x/tools/txtar"
+)

@@ -1,0 +1,69 @@
+package subnet
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Store is where the cluster keeps who holds which subnet, and the network config.
+//
+// Both methods return an error that says what was attempted on what; the caller's loop backs off and calls again.
+type Store interface {
+	// Claim makes this node's lease carry want.Attrs, and returns the lease as it is stored. A node that has a lease
+	// (found by Attrs.Node, else by a lease of flanneld's with its PublicIP) keeps its subnets, also when the address changed;
+	// else want.Previous is taken if it is free, else a free subnet. It is idempotent: when nothing differs, nothing is
+	// written. Errors: ErrAddressInUse, ErrExhausted, ErrIdentityInUse, or the store's own, wrapped.
+	Claim(ctx context.Context, want Want) (Lease, error)
+
+	// Watch calls f with the whole picture now and after every change, one call at a time, and keeps the claims made
+	// by Claim alive until ctx ends; the claim itself survives for as long as the store keeps it. It returns ctx.Err() when ctx ends, any
+	// other error when the store cannot be read or followed (short interruptions it may ride over); the caller then
+	// calls Watch again, and the first Snapshot of the new call replaces all that came before.
+	// Where f returns false, the store reads everything again after a short while and calls f with what it read.
+	Watch(ctx context.Context, f func(Snapshot) (believed bool)) error
+
+	// Health tells how the connection to the store is. It is cheap and safe to call at any time.
+	Health() Health
+}
+
+// Want is what a node asks a Store for.
+type Want struct {
+	Config   Config  // decides which subnets exist
+	Attrs    Attrs   // what the lease shall say; Attrs.Node is not empty
+	Previous Subnets // what the node held before, as subnet.env remembers it; may be zero
+}
+
+// Snapshot is a picture of the store. Its map belongs to the store: f may read it during the call, and copies what
+// it wants to keep.
+type Snapshot struct {
+	Config  string            // net-conf.json as it is stored; "" where there is none (yet)
+	Leases  map[Subnets]Lease // every lease, this node's own among them; reservations without a holder are left out
+	Changed []Subnets         // the keys that may differ from the previous call of f; nil says that any may
+	Faults  []Fault           // keys that could not be read; each costs that peer only
+}
+
+// Fault is an entry of the store that could not be understood.
+type Fault struct {
+	Key string // where it is, in the store's own words
+	Err error  // what is wrong with it, and what would be right
+}
+
+// Health is how a store is doing. The zero value says: never reached.
+type Health struct {
+	Since   time.Time // when the store last answered; zero if never
+	Err     error     // why it is not reachable at this moment; nil while it is
+	Expires time.Time // when this node's lease would end if it were renewed no more; zero if it has none or it never expires
+	Errors  uint64    // how many requests have failed since the start
+}
+
+// Errors of Claim. They are wrapped with the addresses, nodes and networks that they are about.
+var (
+	// ErrAddressInUse says that another live node already announces this node's public address.
+	ErrAddressInUse = errors.New("public address is announced by another node")
+	// ErrExhausted says that every subnet of a network is taken.
+	ErrExhausted = errors.New("no free subnet")
+	// ErrIdentityInUse says that another live process holds this node's lease under the same identity, as cloned
+	// machines do.
+	ErrIdentityInUse = errors.New("node identity is used by another node")
+)
