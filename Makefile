@@ -1,0 +1,86 @@
+# Weft's commands. `make` alone prints them. Needed: Go and GNU make; what else a target needs, it installs itself on a
+# Debian machine when it is run as root, and names otherwise.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench build lint cross clean go setup
+
+export PATH    := $(PATH):/usr/sbin:/sbin
+export GOFLAGS := $(strip $(filter-out -buildvcs=%,$(GOFLAGS)) -buildvcs=false)
+
+VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+PLUGINS     := github.com/containernetworking/plugins
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+ARCHES      := amd64 arm64 arm riscv64 ppc64le s390x
+COMMANDS    := ./cmd/weftd ./cmd/weft ./cmd/weftctl
+DELEGATES   := $(addprefix $(PLUGINS)/plugins/,main/bridge main/loopback ipam/host-local meta/portmap meta/bandwidth)
+STATIC      := CGO_ENABLED=0 go build -trimpath
+LDFLAGS      = -s -w -X main.version=$(VERSION)
+
+help: ## print this menu
+	@echo 'Weft: an address for every pod, reachable from every node.'
+	@echo
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: build ## three nodes and six pods on this machine: every pair pinged, then a way to look inside
+	@bin/weftctl lab demo
+
+test: setup lint cross ## everything: lint, builds for all machines, all tests (kernel, end to end, documentation)
+	CGO_ENABLED=1 go test -race -p 2 -timeout 20m ./...
+
+bench: build ## measure: convergence, repair, memory and CPU at 1,000 and 5,000 peers
+	go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./lab/...
+
+build: go ## static binaries in bin/, the CNI plugin and its delegates in bin/cni/
+	@mkdir -p bin/cni
+	@new=$$(mktemp -d bin/.build.XXXXXX); trap 'rm -rf "$$new"' EXIT; mkdir "$$new/cni"
+	$(STATIC) -ldflags '$(LDFLAGS)' -o "$$new/" $(COMMANDS)
+	plugins=$$(go list -m -f '{{.Version}}' $(PLUGINS))
+	$(STATIC) -ldflags "-s -w -X $(PLUGINS)/pkg/utils/buildversion.BuildVersion=$$plugins" -o "$$new/cni/" $(DELEGATES)
+	cp "$$new/weft" "$$new/cni/weft"
+	mv -f "$$new"/cni/* bin/cni/; mv -f "$$new"/weft* bin/
+	echo "built $(VERSION): $$(cd bin && ls -d weft* cni/* | xargs)"
+
+lint: go ## gofmt, go vet, staticcheck
+	@echo 'gofmt, go vet, staticcheck'
+	unformatted=$$(gofmt -l .)
+	[[ -z $$unformatted ]] || { echo "gofmt would change:" $$unformatted >&2; exit 1; }
+	go vet ./...
+	go run $(STATICCHECK) ./...
+
+cross: go ## build for every machine that Weft supports, keeping nothing
+	@for arch in $(ARCHES); do
+	  echo "go build linux/$$arch"
+	  GOOS=linux GOARCH=$$arch $(STATIC) -o /dev/null $(COMMANDS)
+	done
+
+clean: ## remove what make made
+	rm -rf bin
+
+# go fails early, with the remedy, where there is no Go.
+go:
+	@command -v go >/dev/null || { echo 'Go is missing: install 1.26 or newer from https://go.dev/dl' >&2; exit 1; }
+
+# setup installs what the tests need beside Go: a C compiler for the race detector, and the programs with which the
+# tests look at the kernel from outside.
+setup: go
+	@missing=()
+	command -v gcc >/dev/null || missing+=(gcc libc6-dev)
+	command -v nft >/dev/null || missing+=(nftables)
+	command -v iptables >/dev/null || missing+=(iptables)
+	command -v ip >/dev/null || missing+=(iproute2)
+	(( $${#missing[@]} )) || exit 0
+	if [[ $$(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
+	  echo "the tests need these packages, which are not installed: $${missing[*]}" >&2
+	  echo "  as root: apt-get install $${missing[*]}" >&2
+	  exit 1
+	fi
+	echo "installing $${missing[*]}"
+	exec 9>/run/weft-setup.lock; flock 9
+	export DEBIAN_FRONTEND=noninteractive
+	apt-get -q update </dev/null
+	apt-get -qy install --no-install-recommends "$${missing[@]}" </dev/null
+
+# One shell for a whole recipe, so that variables and traps live as long as it.
+.ONESHELL:
