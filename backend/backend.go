@@ -15,13 +15,20 @@ type Backend interface {
 	// Attrs returns what peers must know of us: PublicIP, Backend and Data. Node is left to the caller. What n.Kept holds is kept where it
 	// still fits, so that an upgrade or takeover changes nothing for the peers.
 	Attrs(n Node) (subnet.Attrs, error)
-	// Base adds to s what is there once: devices and their addresses. own is this node's lease.
+	// Base adds to s what is there once: devices and their addresses. own is this node's lease. A family that it
+	// cannot serve it leaves out and names in the error; the other one is added all the same.
 	Base(n Node, own subnet.Lease, s *kernel.State) error
 	// Peer adds to s what one peer needs: routes, neighbours, FDB entries. It adds nothing where it returns an
-	// error, which says why this peer cannot be served. It works for every family that both sides have.
+	// error, which says why this peer cannot be served. It works for every family that both sides have, and it never
+	// replaces an object of s by a different one: that is an error too, because two peers claim the same thing.
 	Peer(n Node, peer subnet.Lease, s *kernel.State) error
 	// Overhead is the number of bytes that the backend adds to a packet whose outer address is like outer.
 	Overhead(outer netip.Addr) int
+	// MTU is the size of the largest packet that fits through the backend over u, in bytes. See also the function
+	// MTU, which is about a node's pods.
+	MTU(u Uplink) int
+	// Ports are the UDP ports that peers' outer packets arrive at; none for a backend without a tunnel.
+	Ports() []uint16
 }
 
 // Node is what a plan knows of this node.

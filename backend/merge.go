@@ -1,0 +1,42 @@
+package backend
+
+import (
+	"fmt"
+
+	"github.com/weft-network/weft/network/kernel"
+)
+
+// Merge adds all of more to s, or nothing: where s holds another object under the key of one of more's, it changes
+// nothing and the error names both. Its cost depends on more alone.
+func Merge(s *kernel.State, more kernel.State) error {
+	for _, clash := range []error{
+		clash(s.Links, more.Links), clash(s.Addrs, more.Addrs), clash(s.Routes, more.Routes),
+		clash(s.Neighbours, more.Neighbours), clash(s.Forwards, more.Forwards), clash(s.Sysctls, more.Sysctls),
+	} {
+		if clash != nil {
+			return clash
+		}
+	}
+	add(&s.Links, more.Links)
+	add(&s.Addrs, more.Addrs)
+	add(&s.Routes, more.Routes)
+	add(&s.Neighbours, more.Neighbours)
+	add(&s.Forwards, more.Forwards)
+	add(&s.Sysctls, more.Sysctls)
+	return nil
+}
+
+func clash[K comparable, V kernel.Object[K]](s, more kernel.Set[K, V]) error {
+	for k, v := range more {
+		if h, ok := s[k]; ok && h != v {
+			return fmt.Errorf("%q is in the way of %q", fmt.Sprint(h), fmt.Sprint(v))
+		}
+	}
+	return nil
+}
+
+func add[K comparable, V kernel.Object[K]](s *kernel.Set[K, V], more kernel.Set[K, V]) {
+	for _, v := range more {
+		s.Add(v)
+	}
+}

@@ -1,0 +1,143 @@
+// Package vxlan is the backend that carries pods' packets in VXLAN: one device for each address family, and for each
+// peer a route, a neighbour and a forwarding entry in the form that flannel gives them, so that either agent can take
+// over from the other. It knows what the kernel should hold, and refuses to know how it gets there.
+package vxlan
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/weft-network/weft/backend"
+	"github.com/weft-network/weft/network/kernel"
+	"github.com/weft-network/weft/subnet"
+)
+
+// Kind is the backend type in net-conf.json and in leases.
+const Kind = "vxlan"
+
+// What the headers in front of a pod's packet add up to: Ethernet (14), VXLAN (8), UDP (8), and IP.
+const (
+	overheadInet  = 14 + 8 + 8 + 20
+	overheadInet6 = 14 + 8 + 8 + 40
+)
+
+// Backend is the VXLAN backend with its checked config. The zero Backend is not of use; New makes one.
+type Backend struct {
+	vni           int
+	port          int
+	mtu           int // of the underlay; 0 is the uplink's
+	gbp           bool
+	learning      bool
+	directRouting bool
+}
+
+var _ backend.Backend = Backend{}
+
+// New checks config, the Backend object of net-conf.json. The error joins all mistakes; the warnings name keys that
+// are not known.
+func New(config string) (Backend, []string, error) {
+	r := backend.Read(config)
+	b := Backend{
+		vni:           r.Int("VNI", 1, 1, 1<<24-1),
+		port:          r.Int("Port", 0, 0, 1<<16-1),
+		mtu:           r.Int("MTU", 0, 0, 1<<16-1),
+		gbp:           r.Bool("GBP"),
+		learning:      r.Bool("Learning"),
+		directRouting: r.Bool("DirectRouting"),
+	}
+	if b.port == 0 { // flannel's way to say that the kernel's own is meant
+		b.port = 8472
+	}
+	warnings, err := r.Done()
+	if err != nil {
+		return Backend{}, warnings, err
+	}
+	return b, warnings, nil
+}
+
+// Attrs announces the VNI and the MAC of each family's device. A MAC that the lease carries already is kept.
+func (b Backend) Attrs(n backend.Node) (subnet.Attrs, error) {
+	a, err := n.Announce(Kind)
+	if err != nil {
+		return subnet.Attrs{}, err
+	}
+	for _, f := range subnet.Families {
+		if n.Serves(f) {
+			a.Data[f] = b.data(b.mac(n, f))
+		}
+	}
+	return a, nil
+}
+
+// Base adds the device of each family and its address, the first of the node's subnet, as a host address, so that
+// no route to the subnet comes with it.
+func (b Backend) Base(n backend.Node, own subnet.Lease, s *kernel.State) error {
+	var errs []error
+	for _, f := range subnet.Families {
+		if !n.Serves(f) || !own.Subnets[f].IsValid() {
+			continue
+		}
+		u := n.Uplinks[f]
+		if least := leastMTU(n, f); b.MTU(u) < least {
+			errs = append(errs, fmt.Errorf("vxlan over %s: its packets would have %d bytes at most, %s needs %d: "+
+				"an MTU of %d is missing on the uplink or in Backend.MTU", u.Link, b.MTU(u), needs(n), least, least+b.Overhead(u.Addr)))
+			continue
+		}
+		s.Links.Add(kernel.Link{
+			Name: b.device(f),
+			MAC:  b.mac(n, f),
+			MTU:  b.MTU(u),
+			Up:   true,
+			VXLAN: kernel.VXLAN{
+				VNI: uint32(b.vni), Port: uint16(b.port), Local: u.Addr, Parent: u.Link, Learning: b.learning, GBP: b.gbp,
+			},
+		})
+		s.Addrs.Add(kernel.Addr{Link: b.device(f), Prefix: netip.PrefixFrom(own.Subnets[f].Masked().Addr(), f.Bits())})
+	}
+	return errors.Join(errs...)
+}
+
+// leastMTU is what a device of family f must be able to carry: pods have one MTU, so that of IPv4 must suit IPv6 too.
+func leastMTU(n backend.Node, f subnet.Family) int {
+	if n.Networks[subnet.Inet6].Enabled() {
+		return backend.MinMTUInet6
+	}
+	return 68 // RFC 791: ETH_MIN_MTU of the kernel
+}
+
+func needs(n backend.Node) string {
+	if n.Networks[subnet.Inet6].Enabled() {
+		return "IPv6 in the pods"
+	}
+	return "IPv4"
+}
+
+// Overhead is 50 bytes over IPv4 and 70 over IPv6.
+func (b Backend) Overhead(outer netip.Addr) int {
+	if subnet.FamilyOf(outer) == subnet.Inet6 {
+		return overheadInet6
+	}
+	return overheadInet
+}
+
+// MTU is the uplink's, or the smaller one that the config gives to the underlay, less the overhead. A configured
+// one beyond the uplink's has no effect: the kernel refuses a device that is larger than what carries it.
+func (b Backend) MTU(u backend.Uplink) int {
+	outer := u.MTU
+	if b.mtu != 0 {
+		outer = min(outer, b.mtu)
+	}
+	return outer - b.Overhead(u.Addr)
+}
+
+// Ports is the port of the devices.
+func (b Backend) Ports() []uint16 { return []uint16{uint16(b.port)} }
+
+// device is the name of the device of family f, the same as flannel's.
+func (b Backend) device(f subnet.Family) string {
+	if f == subnet.Inet6 {
+		return fmt.Sprintf("flannel-v6.%d", b.vni)
+	}
+	return fmt.Sprintf("flannel.%d", b.vni)
+}

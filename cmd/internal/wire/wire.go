@@ -1,0 +1,33 @@
+// Package wire chooses implementations: it is the one place where the word of a config becomes a value of a package.
+// It knows which implementations there are, and refuses to know what they do.
+package wire
+
+import (
+	"fmt"
+
+	"github.com/weft-network/weft/backend"
+	"github.com/weft-network/weft/backend/alloc"
+	"github.com/weft-network/weft/backend/hostgw"
+	"github.com/weft-network/weft/backend/vxlan"
+)
+
+// Backend returns the backend of type kind with config, the Backend object of net-conf.json ("" or "{}" for its
+// defaults), and warnings about keys that have no meaning. The error joins all mistakes in config, or names the
+// types that there are.
+func Backend(kind, config string) (backend.Backend, []string, error) {
+	switch kind {
+	case vxlan.Kind:
+		return vxlan.New(config)
+	case hostgw.Kind:
+		return hostgw.New(config)
+	case alloc.Kind:
+		return alloc.New(config)
+	}
+	known := []string{vxlan.Kind, hostgw.Kind, alloc.Kind}
+	hint := ""
+	if n := backend.Nearest(kind, known); n != "" {
+		hint = fmt.Sprintf("; did you mean %s?", n)
+	}
+	return nil, nil, fmt.Errorf("Backend.Type: %.40q is not a backend that this version has (%s, %s, %s)%s",
+		kind, known[0], known[1], known[2], hint)
+}
