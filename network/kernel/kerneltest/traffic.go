@@ -87,7 +87,14 @@ func (f *Flood) Stop(t testing.TB) (sent, lost int) {
 func (f *Flood) send(to netip.AddrPort, every time.Duration) error {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	for f.last.Load() == 0 {
+	for {
+		f.sent++
+		if _, err := f.conn.WriteToUDPAddrPort(binary.BigEndian.AppendUint64(nil, f.sent), to); err != nil {
+			f.failed = append(f.failed, err)
+		}
+		if f.last.Load() != 0 {
+			return nil
+		}
 		select {
 		case <-f.stop:
 			f.last.Store(f.sent + 1)
@@ -96,12 +103,7 @@ func (f *Flood) send(to netip.AddrPort, every time.Duration) error {
 			}
 		case <-tick.C:
 		}
-		f.sent++
-		if _, err := f.conn.WriteToUDPAddrPort(binary.BigEndian.AppendUint64(nil, f.sent), to); err != nil {
-			f.failed = append(f.failed, err)
-		}
 	}
-	return nil
 }
 
 // receive notes the answers until all packets were answered, or the deadline that send sets has passed.
