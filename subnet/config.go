@@ -7,17 +7,20 @@ type Config struct {
 	Networks      [2]Network     // indexed by Family; the zero Network where the family is off
 	NFTables      *bool          // EnableNFTables; nil where the config does not say
 	Masquerade    [2]*bool       // MasqueradeIPv4, MasqueradeIPv6; nil where the config leaves it to the agent's flag
-	NoMasquerade  []netip.Prefix // destinations outside the cluster that see pods' own addresses
-	Backend       string         // backend type
-	BackendConfig string         // the Backend object as it was written, for the backend's own parser; "{}" where there was none
+	NoMasquerade  []netip.Prefix // destinations outside the cluster that see pods' own addresses; masked
+	Backend       string         // backend type, in lower case; not judged here
+	BackendConfig string         // the Backend object as it was written, compact, for the backend's own parser; "{}" where there was none
 }
 
-// Network is the address range of one family and how it is cut into subnets.
-type Network struct {
-	Prefix    netip.Prefix // masked
-	SubnetLen int          // length of a node's subnet
-	Min, Max  netip.Prefix // first and last subnet that may be leased
+// Holds tells whether s is what a node leases under c: one subnet of every network, and none of a family that is off.
+func (c Config) Holds(s Subnets) bool {
+	for _, f := range Families {
+		if c.Networks[f].Enabled() != s[f].IsValid() {
+			return false
+		}
+		if s[f].IsValid() && !c.Networks[f].Holds(s[f]) {
+			return false
+		}
+	}
+	return !s.IsZero()
 }
-
-// Enabled tells whether the family of n is in use.
-func (n Network) Enabled() bool { return n.Prefix.IsValid() }

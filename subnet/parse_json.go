@@ -1,0 +1,111 @@
+package subnet
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+)
+
+// object decodes text, a JSON object, into the fields of r. It returns an error where text is no JSON object; what
+// is wrong with single keys goes to p. Of a key that is there twice the last one counts, as it does for flannel.
+func (p *parser) object(text string, r *raw) error {
+	var whole json.RawMessage
+	if err := json.Unmarshal([]byte(text), &whole); err != nil {
+		return fmt.Errorf("network config is not JSON: %w%s", err, position(text, err))
+	}
+	dec := json.NewDecoder(strings.NewReader(text))
+	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
+		return fmt.Errorf("network config is not a JSON object: %s: want one such as {\"Network\": \"10.5.0.0/16\"}",
+			shorten(strings.TrimSpace(text)))
+	}
+	fields := reflect.ValueOf(r).Elem()
+	seen := map[string]bool{}
+	for dec.More() {
+		key, err := dec.Token()
+		if err != nil {
+			return fmt.Errorf("network config: %w", err)
+		}
+		var value json.RawMessage
+		if err := dec.Decode(&value); err != nil {
+			return fmt.Errorf("network config: %s: %w", key, err)
+		}
+		name := key.(string)
+		field, known := fieldOf(fields.Type(), name)
+		if !known {
+			p.unknown(fields.Type(), name)
+			continue
+		}
+		if seen[field.Name] {
+			p.warn("%s: given more than once; the last one counts", field.Name)
+		}
+		seen[field.Name] = true
+		p.value(field, fields.FieldByIndex(field.Index), value)
+	}
+	return nil
+}
+
+// value decodes the value of one key into the field that mirrors it.
+func (p *parser) value(field reflect.StructField, into reflect.Value, value json.RawMessage) {
+	fresh := reflect.New(field.Type)
+	if err := json.Unmarshal(value, fresh.Interface()); err != nil {
+		p.mistake(field.Name, value, "want %s", field.Tag.Get("want"))
+		return
+	}
+	into.Set(fresh.Elem())
+}
+
+// fieldOf finds the field that mirrors a key.
+func fieldOf(t reflect.Type, key string) (reflect.StructField, bool) {
+	return t.FieldByNameFunc(func(name string) bool { return strings.EqualFold(name, key) })
+}
+
+// unknown warns of a key that means nothing, and names the one that may have been meant.
+func (p *parser) unknown(t reflect.Type, key string) {
+	best, least := "", len(key)/3+1
+	for i := range t.NumField() {
+		name := t.Field(i).Name
+		if d := distance(strings.ToLower(key), strings.ToLower(name)); d <= least && (best == "" || d < least) {
+			best, least = name, d
+		}
+	}
+	if best == "" {
+		p.warn("%s: unknown key; it is ignored", shorten(key))
+		return
+	}
+	p.warn("%s: unknown key; it is ignored; did you mean %s?", shorten(key), best)
+}
+
+// distance is the number of characters to insert, delete or replace on the way from a to b.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// position says where in text a syntax error is.
+func position(text string, err error) string {
+	var syntax *json.SyntaxError
+	if !errors.As(err, &syntax) {
+		return ""
+	}
+	before := text[:min(int(syntax.Offset), len(text))]
+	line := strings.Count(before, "\n") + 1
+	column := len(before) - strings.LastIndexByte(before, '\n') - 1
+	return fmt.Sprintf(" (line %d, column %d)", line, max(column, 1))
+}
