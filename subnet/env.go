@@ -1,0 +1,168 @@
+package subnet
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// Env is what subnet.env tells the CNI plugin, or Docker, of this node's lease. Two of them are compared with ==.
+type Env struct {
+	Networks   [2]netip.Prefix // the cluster's networks; zero where the family is off
+	Subnets    [2]netip.Prefix // this node's subnets as FirstHost gives them: address of the bridge, and length
+	MTU        int             // of pods, bytes
+	Masquerade bool            // the agent masquerades what leaves the cluster, so that the bridge must not
+}
+
+// The keys of subnet.env, per family and in the order of the file.
+var (
+	networkKeys = [2]string{"FLANNEL_NETWORK", "FLANNEL_IPV6_NETWORK"}
+	subnetKeys  = [2]string{"FLANNEL_SUBNET", "FLANNEL_IPV6_SUBNET"}
+)
+
+const (
+	mtuKey  = "FLANNEL_MTU"
+	masqKey = "FLANNEL_IPMASQ"
+)
+
+// FirstHost returns the first address after that of the network p, with the length of p: 10.5.72.1/24 for 10.5.72.0/24.
+func FirstHost(p netip.Prefix) netip.Prefix {
+	return netip.PrefixFrom(p.Masked().Addr().Next(), p.Bits())
+}
+
+// Leased returns the subnets that e was written for, for Want.Previous.
+func (e Env) Leased() Subnets {
+	var s Subnets
+	for f, p := range e.Subnets {
+		s[f] = p.Masked()
+	}
+	return s
+}
+
+// String returns the text of the file.
+func (e Env) String() string {
+	var b strings.Builder
+	for _, f := range Families {
+		if e.Networks[f].IsValid() {
+			fmt.Fprintf(&b, "%s=%s\n%s=%s\n", networkKeys[f], e.Networks[f], subnetKeys[f], e.Subnets[f])
+		}
+	}
+	fmt.Fprintf(&b, "%s=%d\n%s=%t\n", mtuKey, e.MTU, masqKey, e.Masquerade)
+	return b.String()
+}
+
+// ReadEnv reads subnet.env. The error wraps fs.ErrNotExist where there is no file, and names the file in any case.
+func ReadEnv(path string) (Env, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return Env{}, fmt.Errorf("reading the node's subnet: %w", err)
+	}
+	e, err := ParseEnv(string(text))
+	if err != nil {
+		return Env{}, fmt.Errorf("reading the node's subnet: %s: %w", path, err)
+	}
+	return e, nil
+}
+
+// WriteEnv writes subnet.env as WriteFile does, readable for everyone.
+func WriteEnv(path string, e Env) (changed bool, err error) {
+	return WriteFile(path, []byte(e.String()), 0o644)
+}
+
+// ParseEnv reads the text of subnet.env, in any order of lines. Comments, empty lines and keys that mean nothing to
+// it are passed over; as in a shell, the last of two lines with the same key counts. The error joins all mistakes.
+func ParseEnv(text string) (Env, error) {
+	values, mistakes := envValues(text)
+	var e Env
+	for _, f := range Families {
+		var err error
+		e.Networks[f], e.Subnets[f], err = envFamily(values, f)
+		if err != nil {
+			mistakes = append(mistakes, err)
+		}
+	}
+	_, some := values[networkKeys[Inet]]
+	_, other := values[networkKeys[Inet6]]
+	if !some && !other {
+		mistakes = append(mistakes, fmt.Errorf("%s and %s are missing: want one of them or both", networkKeys[Inet], networkKeys[Inet6]))
+	}
+	if value, ok := values[mtuKey]; !ok {
+		mistakes = append(mistakes, fmt.Errorf("%s is missing", mtuKey))
+	} else if mtu, err := strconv.Atoi(value); err != nil || mtu < minMTU || mtu > maxMTU {
+		mistakes = append(mistakes, fmt.Errorf("%s: %q: want %d to %d", mtuKey, shorten(value), minMTU, maxMTU))
+	} else {
+		e.MTU = mtu
+	}
+	switch value, ok := values[masqKey]; {
+	case !ok:
+		mistakes = append(mistakes, fmt.Errorf("%s is missing", masqKey))
+	case value != "true" && value != "false":
+		mistakes = append(mistakes, fmt.Errorf("%s: %q: want true or false", masqKey, shorten(value)))
+	default:
+		e.Masquerade = value == "true"
+	}
+	if len(mistakes) > 0 {
+		return Env{}, errors.Join(mistakes...)
+	}
+	return e, nil
+}
+
+// The MTUs that IPv4 allows, and the greatest that a device can have.
+const (
+	minMTU = 68
+	maxMTU = 65536
+)
+
+// envValues splits lines of KEY=VALUE.
+func envValues(text string) (map[string]string, []error) {
+	values := map[string]string{}
+	var mistakes []error
+	for i, line := range strings.Split(text, "\n") {
+		line = strings.TrimSpace(line)
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		key, value, ok := strings.Cut(line, "=")
+		if !ok {
+			mistakes = append(mistakes, fmt.Errorf("line %d: %q: want KEY=VALUE", i+1, shorten(line)))
+			continue
+		}
+		values[key] = value
+	}
+	return values, mistakes
+}
+
+// envFamily reads what the file says of one family: network and subnet, or neither.
+func envFamily(values map[string]string, f Family) (network, sub netip.Prefix, err error) {
+	networkText, hasNetwork := values[networkKeys[f]]
+	subnetText, hasSubnet := values[subnetKeys[f]]
+	switch {
+	case !hasNetwork && !hasSubnet:
+		return netip.Prefix{}, netip.Prefix{}, nil
+	case !hasSubnet:
+		return netip.Prefix{}, netip.Prefix{}, fmt.Errorf("%s is missing beside %s", subnetKeys[f], networkKeys[f])
+	case !hasNetwork:
+		return netip.Prefix{}, netip.Prefix{}, fmt.Errorf("%s is missing beside %s", networkKeys[f], subnetKeys[f])
+	}
+	network, networkErr := envPrefix(networkKeys[f], networkText, f)
+	sub, subnetErr := envPrefix(subnetKeys[f], subnetText, f)
+	if err := errors.Join(networkErr, subnetErr); err != nil {
+		return netip.Prefix{}, netip.Prefix{}, err
+	}
+	network = network.Masked()
+	if sub.Bits() < network.Bits() || !network.Contains(sub.Addr()) {
+		return netip.Prefix{}, netip.Prefix{}, fmt.Errorf("%s: %s: want a subnet of %s %s", subnetKeys[f], sub, networkKeys[f], network)
+	}
+	return network, sub, nil
+}
+
+func envPrefix(key, text string, f Family) (netip.Prefix, error) {
+	p, err := netip.ParsePrefix(text)
+	if err != nil || FamilyOf(p.Addr()) != f || p.Addr().Is4In6() {
+		return netip.Prefix{}, fmt.Errorf("%s: %q: want an %s address with length", key, shorten(text), f)
+	}
+	return p, nil
+}
