@@ -84,10 +84,8 @@ func ParseEnv(text string) (Env, error) {
 			mistakes = append(mistakes, err)
 		}
 	}
-	_, some := values[networkKeys[Inet]]
-	_, other := values[networkKeys[Inet6]]
-	if !some && !other {
-		mistakes = append(mistakes, fmt.Errorf("%s and %s are missing: want one of them or both", networkKeys[Inet], networkKeys[Inet6]))
+	if len(mistakes) == 0 && e.Leased().IsZero() {
+		mistakes = append(mistakes, fmt.Errorf("%s and %s are missing: want one of them or both", subnetKeys[Inet], subnetKeys[Inet6]))
 	}
 	if value, ok := values[mtuKey]; !ok {
 		mistakes = append(mistakes, fmt.Errorf("%s is missing", mtuKey))

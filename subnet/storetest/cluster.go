@@ -30,8 +30,9 @@ type Leasing interface {
 	// PutForeign writes l as flanneld does: without the identity of a node, and expiring.
 	PutForeign(l subnet.Lease)
 
-	// Reserve writes an entry for the subnets that belongs to no node and never expires.
-	Reserve(s subnet.Subnets)
+	// Reserve writes an entry that never expires: for nobody where l has subnets only, and for the node with that
+	// address where it has a PublicIP too. flanneld knows both; neither has a backend.
+	Reserve(l subnet.Lease)
 
 	// Wipe empties the store: leases, reservations and config.
 	Wipe()
