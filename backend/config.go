@@ -47,11 +47,11 @@ func (r *Reader) split(config string) error {
 	for dec.More() {
 		t, err := dec.Token()
 		if err != nil {
-			return fmt.Errorf("read the JSON object: %w", err)
+			return fmt.Errorf("read the JSON object: %w", noEOF(err))
 		}
 		v := value{key: t.(string)} // the decoder lets nothing else stand for a key
 		if err := dec.Decode(&v.raw); err != nil {
-			return fmt.Errorf("read the value of %q: %w", v.key, err)
+			return fmt.Errorf("read the value of %q: %w", v.key, noEOF(err))
 		}
 		lower := strings.ToLower(v.key)
 		if _, twice := r.values[lower]; twice {

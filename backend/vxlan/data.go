@@ -48,7 +48,7 @@ func parse(data string) (vtep, error) {
 	}
 	copy(v.mac[:], hw)
 	if v.mac == (kernel.MAC{}) || v.mac[0]&multicast != 0 {
-		return vtep{}, fmt.Errorf("VtepMAC %s is not the unicast address of one device", v.mac)
+		return vtep{}, fmt.Errorf("VtepMAC %s is not the unicast address of a device", v.mac)
 	}
 	return v, nil
 }

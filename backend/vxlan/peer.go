@@ -20,7 +20,7 @@ func (b Backend) Peer(n backend.Node, peer subnet.Lease, s *kernel.State) error 
 	var add kernel.State
 	var errs []error
 	for _, f := range families {
-		errs = append(errs, b.peer(n, f, peer, &add))
+		errs = append(errs, b.peer(n, f, peer, s.Forwards, &add))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return backend.Explain(peer, err)
@@ -31,8 +31,11 @@ func (b Backend) Peer(n backend.Node, peer subnet.Lease, s *kernel.State) error 
 	return nil
 }
 
+// forwards are the entries that other peers have.
+type forwards = kernel.Set[kernel.ForwardKey, kernel.Forward]
+
 // peer adds to s what the peer needs in family f.
-func (b Backend) peer(n backend.Node, f subnet.Family, peer subnet.Lease, s *kernel.State) error {
+func (b Backend) peer(n backend.Node, f subnet.Family, peer subnet.Lease, taken forwards, s *kernel.State) error {
 	u, dst, public := n.Uplinks[f], peer.Subnets[f].Masked(), peer.PublicIP[f]
 	if b.directRouting && u.Reaches(public) {
 		s.Routes.Add(backend.Direct(u, dst, public))
@@ -48,6 +51,9 @@ func (b Backend) peer(n backend.Node, f subnet.Family, peer subnet.Lease, s *ker
 		return fmt.Errorf("%s: VtepMAC %s is this node's own: two nodes have one identity, as cloned machines do", f, v.mac)
 	}
 	link, gateway := b.device(f), dst.Addr()
+	if other, ok := taken[kernel.ForwardKey{Link: link, MAC: v.mac}]; ok && other.Dst != public {
+		return fmt.Errorf("%s: VtepMAC %s is also that of the node at %s: two nodes have one identity", f, v.mac, other.Dst)
+	}
 	s.Routes.Add(kernel.Route{Dst: dst, Metric: backend.Metric(dst), Via: gateway, Link: link, OnLink: true})
 	s.Neighbours.Add(kernel.Neighbour{Link: link, IP: gateway, MAC: v.mac})
 	s.Forwards.Add(kernel.Forward{Link: link, MAC: v.mac, Dst: public})

@@ -62,10 +62,15 @@ func (b Backend) Attrs(n backend.Node) (subnet.Attrs, error) {
 	if err != nil {
 		return subnet.Attrs{}, err
 	}
+	var errs []error
 	for _, f := range subnet.Families {
 		if n.Serves(f) {
+			errs = append(errs, b.check(n, f))
 			a.Data[f] = b.data(b.mac(n, f))
 		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return subnet.Attrs{}, err
 	}
 	return a, nil
 }
@@ -78,12 +83,11 @@ func (b Backend) Base(n backend.Node, own subnet.Lease, s *kernel.State) error {
 		if !n.Serves(f) || !own.Subnets[f].IsValid() {
 			continue
 		}
-		u := n.Uplinks[f]
-		if least := leastMTU(n, f); b.MTU(u) < least {
-			errs = append(errs, fmt.Errorf("vxlan over %s: its packets would have %d bytes at most, %s needs %d: "+
-				"an MTU of %d is missing on the uplink or in Backend.MTU", u.Link, b.MTU(u), needs(n), least, least+b.Overhead(u.Addr)))
+		if err := b.check(n, f); err != nil {
+			errs = append(errs, err)
 			continue
 		}
+		u := n.Uplinks[f]
 		s.Links.Add(kernel.Link{
 			Name: b.device(f),
 			MAC:  b.mac(n, f),
@@ -98,19 +102,25 @@ func (b Backend) Base(n backend.Node, own subnet.Lease, s *kernel.State) error {
 	return errors.Join(errs...)
 }
 
-// leastMTU is what a device of family f must be able to carry: pods have one MTU, so that of IPv4 must suit IPv6 too.
-func leastMTU(n backend.Node, f subnet.Family) int {
-	if n.Networks[subnet.Inet6].Enabled() {
-		return backend.MinMTUInet6
-	}
-	return 68 // RFC 791: ETH_MIN_MTU of the kernel
-}
+// nameMax is the length of a device's name that the kernel takes, IFNAMSIZ less the zero at the end.
+const nameMax = 15
 
-func needs(n backend.Node) string {
-	if n.Networks[subnet.Inet6].Enabled() {
-		return "IPv6 in the pods"
+// check tells whether there can be a device of family f on n.
+func (b Backend) check(n backend.Node, f subnet.Family) error {
+	if name := b.device(f); len(name) > nameMax {
+		return fmt.Errorf("%s vxlan needs a device %s, and the kernel takes names of %d bytes: Backend.VNI must be a smaller number",
+			f, name, nameMax)
 	}
-	return "IPv4"
+	// Pods have one MTU, so that the device of IPv4 must suit IPv6 too.
+	least, what := 68, "IPv4" // RFC 791; ETH_MIN_MTU of the kernel
+	if n.Networks[subnet.Inet6].Enabled() {
+		least, what = backend.MinMTUInet6, "IPv6 in the pods"
+	}
+	if u := n.Uplinks[f]; b.MTU(u) < least {
+		return fmt.Errorf("%s vxlan over %s would carry packets of %d bytes at most and %s needs %d: "+
+			"the uplink's MTU and Backend.MTU must be %d or more", f, u.Link, b.MTU(u), what, least, least+b.Overhead(u.Addr))
+	}
+	return nil
 }
 
 // Overhead is 50 bytes over IPv4 and 70 over IPv6.
