@@ -1,0 +1,204 @@
+package weft
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/weft-network/weft"
+
+// file is one Go file of the tree.
+type file struct {
+	path string // from the root, with slashes
+	test bool
+	*ast.File
+	*token.FileSet
+}
+
+// dir is the folder of the file, which names its package.
+func (f file) dir() string { return path.Dir(f.path) }
+
+// position says where n is, for messages.
+func (f file) position(n ast.Node) string { return f.Position(n.Pos()).String() }
+
+// tree parses every Go file of the repository.
+func tree(t *testing.T) []file {
+	t.Helper()
+	var files []file
+	err := filepath.WalkDir(".", func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (d.Name() == "testdata" || d.Name() == "bin" || strings.HasPrefix(d.Name(), ".") && p != ".") {
+			return filepath.SkipDir
+		}
+		if d.IsDir() || !strings.HasSuffix(p, ".go") {
+			return nil
+		}
+		set := token.NewFileSet()
+		parsed, err := parser.ParseFile(set, p, nil, parser.ParseComments|parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		files = append(files, file{filepath.ToSlash(p), strings.HasSuffix(p, "_test.go"), parsed, set})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// within tells whether the package or folder p is one of dirs, or below one that ends in "/".
+func within(p string, dirs []string) bool {
+	return slices.ContainsFunc(dirs, func(d string) bool {
+		return p == strings.TrimSuffix(d, "/") || strings.HasSuffix(d, "/") && strings.HasPrefix(p, d)
+	})
+}
+
+// arrows say which packages of the module those in a folder may import. The first that fits counts. A package may
+// always import what lies below itself.
+var arrows = []struct {
+	from string
+	to   []string
+}{
+	{"subnet/", []string{"subnet/"}},
+	{"network/kernel/", nil},
+	{"network/masq/", []string{"subnet"}},
+	{"backend/", []string{"backend/", "subnet", "network/kernel"}},
+	{"network/", []string{"backend", "subnet", "network/kernel", "network/masq"}},
+	{"cmd/internal/", []string{"cmd/internal/", "backend/", "subnet/", "network"}},
+	{"cmd/weft", []string{"subnet"}},
+	{"cmd/weftd", []string{"cmd/internal/", "backend", "network/", "subnet/"}},
+	{"cmd/weftctl", []string{"cmd/internal/", "backend", "network/", "subnet/", "lab"}},
+	{"lab/", []string{"backend/", "network/", "subnet/", "cmd/internal/"}},
+}
+
+// testSupport are packages that only tests import, from wherever they are.
+var testSupport = []string{"network/kernel/kerneltest", "subnet/storetest", "subnet/memory", "backend/backendtest", "lab"}
+
+// foreign says which packages may import a library. Tests may import what they need to look from outside.
+var foreign = map[string][]string{
+	"github.com/vishvananda/netlink":            {"network/kernel/", "lab/"},
+	"github.com/vishvananda/netns":              {"network/kernel/", "lab/"},
+	"github.com/google/nftables":                {"network/masq/"},
+	"github.com/coreos/go-iptables":             {"network/masq/"},
+	"go.etcd.io/etcd":                           {"subnet/etcd/", "lab/"},
+	"github.com/containernetworking/cni":        {"cmd/weft", "lab/"},
+	"github.com/containernetworking/plugins":    {"cmd/weft", "lab/"},
+	"github.com/prometheus/client_golang":       {"network"},
+	"github.com/spf13/cobra":                    {"cmd/"},
+	"github.com/spf13/pflag":                    {"cmd/"},
+	"github.com/google/go-cmp":                  {"network/kernel/kerneltest", "subnet/storetest", "backend/backendtest"},
+	"testing":                                   {"network/kernel/kerneltest", "subnet/storetest", "backend/backendtest"},
+	"github.com/coreos/go-systemd/v22":          {"cmd/weftd", "network"},
+	"github.com/weft-network/weft/cmd/internal": {"cmd/", "lab/"},
+}
+
+func TestImports(t *testing.T) {
+	for _, f := range tree(t) {
+		if f.path == "deps.go" {
+			continue
+		}
+		for _, spec := range f.Imports {
+			p, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if problem := judgeImport(f, p); problem != "" {
+				t.Errorf("%s imports %s: %s", f.position(spec), p, problem)
+			}
+			if spec.Name != nil && spec.Name.Name == "_" && p != "embed" {
+				t.Errorf("%s imports %s for its side effects", f.position(spec), p)
+			}
+		}
+	}
+}
+
+// judgeImport returns what is wrong with f importing p, or "".
+func judgeImport(f file, p string) string {
+	if own, ok := strings.CutPrefix(p, module+"/"); ok {
+		if within(own, testSupport) && f.dir() != "cmd/weftctl" && !within(f.dir(), testSupport) {
+			if f.test {
+				return ""
+			}
+			return "only tests may"
+		}
+		if within(own, []string{f.dir() + "/"}) {
+			return ""
+		}
+		for _, a := range arrows {
+			if within(f.dir(), []string{a.from}) {
+				if within(own, a.to) {
+					return ""
+				}
+				return "it may import, of this module, " + strings.Join(append([]string{"nothing"}, a.to...)[min(1, len(a.to)):], ", ")
+			}
+		}
+		return "no arrow is written down for " + f.dir()
+	}
+	for library, dirs := range foreign {
+		if !f.test && within(p, []string{library, library + "/"}) && !within(f.dir(), dirs) {
+			return "only " + strings.Join(dirs, ", ") + " may"
+		}
+	}
+	return ""
+}
+
+// TestPluginIsSmall holds that the CNI plugin, which starts for every pod, is free of what makes a start slow. The
+// package net/http comes with the CNI library's own package invoke.
+func TestPluginIsSmall(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "./cmd/weft").Output()
+	if err != nil {
+		t.Fatalf("go list -deps ./cmd/weft: %v", err)
+	}
+	deps := strings.Fields(string(out))
+	if len(deps) < 10 {
+		t.Fatalf("only %d dependencies, this cannot be true: %v", len(deps), deps)
+	}
+	for _, p := range deps {
+		for _, not := range []string{"go.etcd.io", "google.golang.org/grpc", "k8s.io", "github.com/vishvananda/netlink",
+			"github.com/spf13/cobra", "github.com/prometheus"} {
+			if within(p, []string{not, not + "/"}) {
+				t.Errorf("cmd/weft depends on %s", p)
+			}
+		}
+	}
+}
+
+// TestArrowsAreJudged holds that the rules above refuse what they are there to refuse.
+func TestArrowsAreJudged(t *testing.T) {
+	for _, tt := range []struct {
+		path, imports string
+		ok            bool
+	}{
+		{"subnet/etcd/store.go", module + "/subnet", true},
+		{"subnet/etcd/store.go", "go.etcd.io/etcd/client/v3", true},
+		{"subnet/lease.go", module + "/network/kernel", false},
+		{"network/kernel/list.go", module + "/subnet", false},
+		{"network/kernel/list.go", "github.com/vishvananda/netlink", true},
+		{"network/agent.go", "github.com/vishvananda/netlink", false},
+		{"network/agent.go", module + "/backend/vxlan", false},
+		{"network/agent.go", module + "/cmd/weftd", false},
+		{"network/agent_test.go", "github.com/vishvananda/netlink", true},
+		{"network/agent_test.go", module + "/network/kernel/kerneltest", true},
+		{"network/agent.go", module + "/network/kernel/kerneltest", false},
+		{"backend/vxlan/vxlan.go", module + "/network", false},
+		{"cmd/weft/main.go", module + "/network", false},
+		{"elsewhere/x.go", module + "/subnet", false},
+	} {
+		f := file{path: tt.path, test: strings.HasSuffix(tt.path, "_test.go")}
+		if problem := judgeImport(f, tt.imports); (problem == "") != tt.ok {
+			t.Errorf("%s imports %s: judged %q", tt.path, tt.imports, problem)
+		}
+	}
+}
