@@ -71,6 +71,7 @@ var arrows = []struct {
 	from string
 	to   []string
 }{
+	{".", []string{"subnet"}},
 	{"subnet/", []string{"subnet/"}},
 	{"network/kernel/", nil},
 	{"network/masq/", []string{"subnet"}},
