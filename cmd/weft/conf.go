@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/containernetworking/cni/pkg/types"
-	"github.com/containernetworking/cni/pkg/version"
+	cniversion "github.com/containernetworking/cni/pkg/version"
 )
 
 // What holds for a network config that does not say otherwise.
@@ -64,7 +64,7 @@ func parseConf(stdin []byte) (conf, error) {
 		}
 		return conf{}, types.NewError(types.ErrDecodingFailure, "network config is not JSON that can be read", err.Error())
 	}
-	asked, err := (&version.ConfigDecoder{}).Decode(stdin)
+	asked, err := (&cniversion.ConfigDecoder{}).Decode(stdin)
 	if err != nil {
 		return conf{}, types.NewError(types.ErrDecodingFailure, "network config: key \"cniVersion\"", err.Error())
 	}

@@ -3,13 +3,15 @@ package main
 import (
 	"log"
 	"os"
-	"runtime/debug"
 
 	"github.com/containernetworking/cni/pkg/invoke"
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
-	"github.com/containernetworking/cni/pkg/version"
+	cniversion "github.com/containernetworking/cni/pkg/version"
 )
+
+// version is set by the linker.
+var version = "devel"
 
 func main() {
 	if err := run(); err != nil {
@@ -26,14 +28,10 @@ func run() *types.Error {
 	}
 	return skel.PluginMainFuncsWithError(skel.CNIFuncs{
 		Add: p.add, Del: p.del, Check: p.check, Status: p.status, GC: p.gc,
-	}, version.All, about())
+	}, cniversion.All, about())
 }
 
 // about is what the plugin says of itself when it is run by hand.
 func about() string {
-	built := "unknown version"
-	if info, ok := debug.ReadBuildInfo(); ok {
-		built = info.Main.Version
-	}
-	return "weft " + built + ": a CNI plugin, run by a container runtime; the network config that calls it lies in /etc/cni/net.d"
+	return "weft " + version + ": a CNI plugin, run by a container runtime; the network config that calls it lies in /etc/cni/net.d"
 }

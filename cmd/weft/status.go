@@ -4,11 +4,10 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/containernetworking/cni/pkg/invoke"
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
-	"github.com/containernetworking/cni/pkg/version"
-
-	"github.com/containernetworking/cni/pkg/invoke"
+	cniversion "github.com/containernetworking/cni/pkg/version"
 )
 
 // status says whether a pod could be attached now. It does not wait.
@@ -46,7 +45,7 @@ func (p plugin) speaksNewest(ctx context.Context, d delegate, binary string) (bo
 		return false, types.NewError(types.ErrPluginNotAvailable, fmt.Sprintf("delegate %q (%s) does not say which versions of the CNI it speaks", d.kind, binary), err.Error())
 	}
 	for _, v := range info.SupportedVersions() {
-		if ok, err := version.GreaterThanOrEqualTo(v, "1.1.0"); ok && err == nil {
+		if ok, err := cniversion.GreaterThanOrEqualTo(v, "1.1.0"); ok && err == nil {
 			return true, nil
 		}
 	}
