@@ -46,3 +46,24 @@ type Lease struct {
 	Subnets Subnets
 	Attrs
 }
+
+// Addresses returns the public addresses separated by a comma, for messages.
+func (a Attrs) Addresses() string {
+	var parts []string
+	for _, ip := range a.PublicIP {
+		if ip.IsValid() {
+			parts = append(parts, ip.String())
+		}
+	}
+	return strings.Join(parts, ",")
+}
+
+// Shares tells whether a and o announce the same public address in any family.
+func (a Attrs) Shares(o Attrs) bool {
+	for f, ip := range a.PublicIP {
+		if ip.IsValid() && ip == o.PublicIP[f] {
+			return true
+		}
+	}
+	return false
+}

@@ -11,11 +11,11 @@ import (
 // Both methods return an error that says what was attempted on what; the caller's loop backs off and calls again.
 type Store interface {
 	// Claim makes this node's lease carry want.Attrs, and returns the lease as it is stored. A node that has a lease
-	// (found by Attrs.Node, else by a lease of flanneld's with its PublicIP) keeps its subnets, also when the address changed;
-	// else want.Previous is taken if it is free, else a free subnet. It is idempotent: when nothing differs, nothing is
-	// written. Errors: ErrAddressInUse, ErrExhausted, ErrIdentityInUse, or the store's own, wrapped.
-	Claim(ctx context.Context, want Want) (Lease, error)
-
+	// (found by Attrs.Node, else by a lease of flanneld's or a reservation with its PublicIP) keeps its subnets, also when the
+	// address changed, as long as want.Config holds them; else want.Previous is taken if it is free, else a free
+	// subnet, each family on its own. A lease that is left for another is removed in the same step. Only other
+	// entries count as taken: leases, reservations, and what cannot be understood. It is idempotent: when nothing
+	// differs, nothing is written. Errors: ErrAddressInUse, ErrExhausted, ErrIdentityInUse, or the store's own, wrapped.
 	// Watch calls f with the whole picture now and after every change, one call at a time, and keeps the claims made
 	// by Claim alive until ctx ends; the claim itself survives for as long as the store keeps it. It returns ctx.Err() when ctx ends, any
 	// other error when the store cannot be read or followed (short interruptions it may ride over); the caller then
@@ -38,8 +38,8 @@ type Want struct {
 // it wants to keep.
 type Snapshot struct {
 	Config  string            // net-conf.json as it is stored; "" where there is none (yet)
-	Leases  map[Subnets]Lease // every lease, this node's own among them; reservations without a holder are left out
-	Changed []Subnets         // the keys that may differ from the previous call of f; nil says that any may
+	Leases  map[Subnets]Lease // every lease, this node's own among them; reservations without a PublicIP are left out
+	Changed []Subnets         // the keys that may differ from the previous call of f; nil says that any may, empty that none does
 	Faults  []Fault           // keys that could not be read; each costs that peer only
 }
 
