@@ -16,6 +16,8 @@ type Store interface {
 	// subnet, each family on its own. A lease that is left for another is removed in the same step. Only other
 	// entries count as taken: leases, reservations, and what cannot be understood. It is idempotent: when nothing
 	// differs, nothing is written. Errors: ErrAddressInUse, ErrExhausted, ErrIdentityInUse, or the store's own, wrapped.
+	Claim(ctx context.Context, want Want) (Lease, error)
+
 	// Watch calls f with the whole picture now and after every change, one call at a time, and keeps the claims made
 	// by Claim alive until ctx ends; the claim itself survives for as long as the store keeps it. It returns ctx.Err() when ctx ends, any
 	// other error when the store cannot be read or followed (short interruptions it may ride over); the caller then
