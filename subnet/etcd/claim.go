@@ -1,0 +1,262 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/weft-network/weft/subnet"
+)
+
+// maxRaces bounds how often one Claim tries again because another node was faster.
+const maxRaces = 64
+
+// errRaced says that the store changed under a Claim.
+var errRaced = errors.New("other nodes kept changing the leases")
+
+// Claim implements subnet.Store. What it writes depends on conditions that etcd checks in the same instant, so that
+// no picture of the store, however old, makes two nodes hold the same subnet.
+func (s *Store) Claim(ctx context.Context, want subnet.Want) (subnet.Lease, error) {
+	s.claims.Lock()
+	defer s.claims.Unlock()
+	value, err := encodeValue(want.Attrs)
+	if err == nil {
+		want.Attrs, err = newDecoder().value([]byte(value)) // as it will be read
+	}
+	if err != nil {
+		return subnet.Lease{}, err
+	}
+	c := claim{s: s, want: want, value: value}
+	for range maxRaces {
+		lease, err := c.try(ctx)
+		switch {
+		case err == nil:
+			return lease, nil
+		case ctx.Err() != nil:
+			return subnet.Lease{}, ctx.Err()
+		case errors.Is(err, subnet.ErrExhausted) && !c.reread:
+			c.reread, c.also = true, nil // the picture may be old
+		case !errors.Is(err, errRaced):
+			return subnet.Lease{}, fmt.Errorf("claim a subnet for node %s: %w", want.Attrs.Node, err)
+		}
+	}
+	return subnet.Lease{}, fmt.Errorf("claim a subnet for node %s: %w", want.Attrs.Node, errRaced)
+}
+
+// claim is one call of Claim.
+type claim struct {
+	s      *Store
+	want   subnet.Want
+	value  string
+	also   []subnet.Subnets // taken, as was learned since the picture was made
+	reread bool             // the mirror is not good enough
+	base   *mirror          // read by this claim
+}
+
+// try makes one attempt.
+func (c *claim) try(ctx context.Context) (subnet.Lease, error) {
+	p, at, err := c.look(ctx)
+	if err != nil {
+		return subnet.Lease{}, err
+	}
+	if p.rival != nil {
+		if err := c.s.contest(ctx, p.from, *p.rival, c.want.Attrs); err != nil {
+			return subnet.Lease{}, err
+		}
+	}
+	switch {
+	case p.done:
+		return c.hold(p.from.key, p.from.created, p.from.modified, clientv3.LeaseID(p.from.lease), p.to), nil
+	case p.from != nil && p.from.subnets == p.to:
+		return c.update(ctx, p.from)
+	default:
+		return c.create(ctx, p, at)
+	}
+}
+
+// position is where in the history of which cluster a picture was taken.
+type position struct {
+	cluster  uint64
+	revision int64
+}
+
+// look decides on the mirror that Watch keeps, or else on a picture that is read now.
+func (c *claim) look(ctx context.Context) (plan, position, error) {
+	c.s.mu.Lock()
+	if m := c.s.mirror; m != nil && !c.reread {
+		defer c.s.mu.Unlock()
+		p, err := decide(m, c.s.own, c.want, c.also)
+		return p, position{m.cluster, m.revision}, err
+	}
+	recent := c.s.own
+	c.s.mu.Unlock()
+	if c.base == nil || c.reread {
+		m, err := c.s.list(ctx)
+		if err != nil {
+			return plan{}, position{}, err
+		}
+		c.base = m
+	}
+	p, err := decide(c.base, recent, c.want, c.also)
+	return p, position{c.base.cluster, c.base.revision}, err
+}
+
+// update writes the value of the key that the node has, unless somebody else has written to it meanwhile. The key
+// stays attached to the etcd lease that it has, or to none if it is a reservation.
+func (c *claim) update(ctx context.Context, e *entry) (subnet.Lease, error) {
+	var resp *clientv3.TxnResponse
+	err := c.s.request(ctx, "write the lease of "+e.subnets.String(), func(ctx context.Context, cl *clientv3.Client) (err error) {
+		resp, err = cl.Txn(ctx).
+			If(clientv3.Compare(clientv3.ModRevision(e.key), "=", e.modified)).
+			Then(clientv3.OpPut(e.key, c.value, clientv3.WithIgnoreLease())).
+			Commit()
+		return err
+	})
+	if err != nil {
+		return subnet.Lease{}, err
+	}
+	if !resp.Succeeded {
+		c.stale()
+		return subnet.Lease{}, errRaced
+	}
+	return c.hold(e.key, e.created, resp.Header.Revision, clientv3.LeaseID(e.lease), e.subnets), nil
+}
+
+// create takes the key of p.to, and gives up p.from in the same transaction. In the same transaction too, etcd lists
+// the keys that were created since the picture was taken: if one of them overlaps ours, it was there first, and ours
+// goes again. A node that comes later sees ours in the same way.
+func (c *claim) create(ctx context.Context, p plan, at position) (subnet.Lease, error) {
+	id, err := c.grant(ctx, p.from)
+	if err != nil {
+		return subnet.Lease{}, err
+	}
+	key := c.s.o.Prefix + subnetsName + formatKey(p.to)
+	since := clientv3.OpGet(c.s.o.Prefix+subnetsName, clientv3.WithPrefix(), clientv3.WithKeysOnly(), clientv3.WithMinCreateRev(at.revision+1))
+	conditions := []clientv3.Cmp{free(key, p.to)}
+	then := []clientv3.Op{clientv3.OpPut(key, c.value, clientv3.WithLease(id)), since}
+	if p.from != nil {
+		conditions = append(conditions, clientv3.Compare(clientv3.ModRevision(p.from.key), "=", p.from.modified))
+		then = append(then, clientv3.OpDelete(p.from.key))
+	}
+	var resp *clientv3.TxnResponse
+	var gone bool
+	err = c.s.request(ctx, "take the subnet "+p.to.String(), func(ctx context.Context, cl *clientv3.Client) (err error) {
+		resp, err = cl.Txn(ctx).If(conditions...).Then(then...).Else(since).Commit()
+		if gone = errors.Is(err, rpctypes.ErrLeaseNotFound); gone {
+			return nil
+		}
+		return err
+	})
+	switch {
+	case err != nil:
+		return subnet.Lease{}, err
+	case gone:
+		c.s.keepSpare(0)
+		c.stale()
+		return subnet.Lease{}, errRaced
+	}
+	older := c.learn(resp, key, p.to)
+	if !resp.Succeeded {
+		if !older {
+			c.stale() // what is in the way is not new: the picture is wrong
+		}
+		return subnet.Lease{}, errRaced
+	}
+	revision := resp.Header.Revision
+	if older || resp.Header.ClusterId != at.cluster || revision <= at.revision {
+		return subnet.Lease{}, errors.Join(errRaced, c.giveUp(ctx, key, revision))
+	}
+	c.s.keepSpare(0)
+	return c.hold(key, revision, revision, id, p.to), nil
+}
+
+// free is the condition that nobody has the key, nor one with the same IPv4 subnet and any IPv6 one.
+func free(key string, s subnet.Subnets) clientv3.Cmp {
+	if !s[subnet.Inet].IsValid() {
+		return clientv3.Compare(clientv3.CreateRevision(key), "=", 0)
+	}
+	half := key[:len(key)-len(formatKey(s))] + formatKey(subnet.Subnets{subnet.Inet: s[subnet.Inet]})
+	return clientv3.Compare(clientv3.CreateRevision(half), "=", 0).WithPrefix()
+}
+
+// learn notes the keys that the transaction listed, and tells whether one of them other than key overlaps s.
+func (c *claim) learn(resp *clientv3.TxnResponse, key string, s subnet.Subnets) (overlaps bool) {
+	for _, r := range resp.Responses {
+		list, ok := r.Response.(*pb.ResponseOp_ResponseRange)
+		if !ok {
+			continue
+		}
+		for _, kv := range list.ResponseRange.Kvs {
+			name := string(kv.Key)
+			other, err := parseKey(name[len(c.s.o.Prefix+subnetsName):])
+			if err != nil || name == key && resp.Succeeded {
+				continue
+			}
+			c.also = append(c.also, other)
+			overlaps = overlaps || other.Overlaps(s)
+		}
+	}
+	return overlaps
+}
+
+// giveUp deletes a key that this claim created and must not keep.
+func (c *claim) giveUp(ctx context.Context, key string, created int64) error {
+	c.stale()
+	return c.s.request(ctx, "give up "+key, func(ctx context.Context, cl *clientv3.Client) error {
+		_, err := cl.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key), "=", created)).Then(clientv3.OpDelete(key)).Commit()
+		return err
+	})
+}
+
+// stale makes the next attempt read everything.
+func (c *claim) stale() { c.reread = true }
+
+// grant returns an etcd lease for a new key: the one of the key that it replaces, or one that was granted before and
+// not used, or a new one.
+func (c *claim) grant(ctx context.Context, from *entry) (clientv3.LeaseID, error) {
+	if from != nil && from.lease != 0 {
+		return clientv3.LeaseID(from.lease), nil
+	}
+	c.s.mu.Lock()
+	id, age := c.s.spare, time.Since(c.s.spared)
+	c.s.mu.Unlock()
+	if id != 0 && age < c.s.o.TTL/2 {
+		return id, nil
+	}
+	err := c.s.request(ctx, "get an etcd lease", func(ctx context.Context, cl *clientv3.Client) error {
+		resp, err := cl.Grant(ctx, int64(c.s.o.TTL/time.Second))
+		if err == nil {
+			id = resp.ID
+		}
+		return err
+	})
+	if err == nil {
+		c.s.keepSpare(id)
+	}
+	return id, err
+}
+
+func (s *Store) keepSpare(id clientv3.LeaseID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.spare, s.spared = id, time.Now()
+}
+
+// hold notes what the node has, for the keeper and for the next Claim.
+func (c *claim) hold(key string, created, modified int64, id clientv3.LeaseID, subnets subnet.Subnets) subnet.Lease {
+	lease := subnet.Lease{Subnets: subnets, Attrs: c.want.Attrs}
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	fresh := c.s.own.lease != id
+	c.s.own = holding{key: key, lease: id, created: created, modified: modified, value: lease}
+	if fresh {
+		c.s.health.Expires = time.Time{}
+		nudge(c.s.kick)
+	}
+	return lease
+}

@@ -1,0 +1,154 @@
+package etcd
+
+import (
+	"fmt"
+	"iter"
+	"slices"
+
+	"github.com/weft-network/weft/subnet"
+)
+
+// plan is what a Claim has to do. Where key equals from.key the value is written anew; where there is no from, the key
+// is created; else the key is created and from goes.
+type plan struct {
+	done  bool           // the store holds what is wanted
+	rival *subnet.Lease  // whoever holds the key must not be alive for the plan to be right; nil if that is known
+	from  *entry         // what the node has now
+	to    subnet.Subnets // what it shall have
+}
+
+// decide compares what the node has with what it wants. recent is what this process is known to hold, which may be
+// newer than m; also are subnets that are taken although m does not know it.
+func decide(m *mirror, recent holding, want subnet.Want, also []subnet.Subnets) (plan, error) {
+	own, err := m.own(want, recent)
+	if err != nil {
+		return plan{}, err
+	}
+	if own == nil {
+		to, err := pick(m, want, want.Previous, nil, also)
+		return plan{to: to}, err
+	}
+	held := m.lease(own)
+	if recent.is(own) && recent.modified > own.modified {
+		held = recent.value
+		own = &entry{key: own.key, subnets: own.subnets, created: own.created, modified: recent.modified, lease: int64(recent.lease)}
+	}
+	p := plan{from: own, to: own.subnets}
+	if held.Node != "" && held.PublicIP != want.Attrs.PublicIP && !recent.is(own) {
+		p.rival = &held
+	}
+	if want.Config.Holds(own.subnets) {
+		p.done = held.Attrs == want.Attrs
+		return p, nil
+	}
+	// The network changed: what can be kept of the old subnets is kept.
+	previous := want.Previous
+	for f, q := range own.subnets {
+		if want.Config.Networks[f].Holds(q) {
+			previous[f] = q
+		}
+	}
+	p.to, err = pick(m, want, previous, own, also)
+	return p, err
+}
+
+// own finds the key that is the node's already: under its identity, else a lease of flanneld's or a reservation with
+// its address; nil if there is none.
+func (m *mirror) own(want subnet.Want, recent holding) (*entry, error) {
+	var byNode, byAddress []*entry
+	for l := range m.known() {
+		switch {
+		case l.Node != "" && l.Node == want.Attrs.Node:
+			byNode = append(byNode, m.find(l.Subnets))
+		case !l.Shares(want.Attrs):
+		case l.Node != "":
+			return nil, fmt.Errorf("%w: node %s holds %s and announces %s as this node does; give one of them another address, "+
+				"or, where that node is gone for good, delete the key %s",
+				subnet.ErrAddressInUse, l.Node, l.Subnets, l.Addresses(), m.find(l.Subnets).key)
+		default:
+			byAddress = append(byAddress, m.find(l.Subnets))
+		}
+	}
+	if e := recent.entry(); e != nil && recent.modified > m.revision {
+		byNode = append(byNode, e)
+	}
+	for _, list := range [][]*entry{byNode, byAddress} {
+		if len(list) > 0 {
+			return slices.MinFunc(list, better(want)), nil
+		}
+	}
+	return nil, nil
+}
+
+// known lists what is held or reserved by somebody who can be told from the value.
+func (m *mirror) known() iter.Seq[subnet.Lease] {
+	return func(yield func(subnet.Lease) bool) {
+		for _, set := range []map[subnet.Subnets]subnet.Lease{m.leases, m.reservations} {
+			for _, l := range set {
+				if !yield(l) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// lease returns what the value of e says.
+func (m *mirror) lease(e *entry) subnet.Lease {
+	if l, ok := m.leases[e.subnets]; ok {
+		return l
+	}
+	return m.reservations[e.subnets]
+}
+
+// better puts the keys first that the config holds, then the one that the node remembers, then the oldest.
+func better(want subnet.Want) func(a, b *entry) int {
+	rank := func(e *entry) int {
+		switch {
+		case want.Config.Holds(e.subnets) && e.subnets == want.Previous:
+			return 0
+		case want.Config.Holds(e.subnets):
+			return 1
+		}
+		return 2
+	}
+	return func(a, b *entry) int {
+		if d := rank(a) - rank(b); d != 0 {
+			return d
+		}
+		if a.before(b) {
+			return -1
+		}
+		return 1
+	}
+}
+
+// pick chooses free subnets; those of except do not count as taken.
+func pick(m *mirror, want subnet.Want, previous subnet.Subnets, except *entry, also []subnet.Subnets) (subnet.Subnets, error) {
+	taken := want.Config.Taken(func(yield func(subnet.Subnets) bool) {
+		for s := range m.held() {
+			if (except == nil || s != except.subnets) && !yield(s) {
+				return
+			}
+		}
+		for _, s := range also {
+			if !yield(s) {
+				return
+			}
+		}
+	})
+	return subnet.Pick(want.Config, want.Attrs.Node, previous, taken)
+}
+
+// is tells whether h is e, and nobody else has written to it.
+func (h holding) is(e *entry) bool {
+	return h.key != "" && h.key == e.key && h.created == e.created && h.modified >= e.modified
+}
+
+// entry returns h as what the mirror will hold as soon as it has caught up; nil if h is nothing.
+func (h holding) entry() *entry {
+	if h.key == "" {
+		return nil
+	}
+	return &entry{key: h.key, subnets: h.value.Subnets, created: h.created, modified: h.modified, lease: int64(h.lease)}
+}
