@@ -66,7 +66,7 @@ func bridgeName(d delegate) (name string, ok bool) {
 }
 
 // inTheWay returns those addresses of a bridge that keep the delegate from giving it the gateway's address of env's
-// subnets: any other of IPv4, and any other of IPv6 in an overlapping subnet. Link-local addresses never are.
+// subnets: any other of IPv4, and any other of IPv6 in an overlapping subnet.
 func inTheWay(addrs []netip.Prefix, env subnet.Env) []netip.Prefix {
 	var stale []netip.Prefix
 	for f := range subnet.Families {
@@ -76,7 +76,7 @@ func inTheWay(addrs []netip.Prefix, env subnet.Env) []netip.Prefix {
 		}
 		gateway := subnet.FirstHost(own)
 		for _, a := range addrs {
-			if subnet.FamilyOf(a.Addr()) != subnet.Family(f) || a == gateway || a.Addr().IsLinkLocalUnicast() {
+			if subnet.FamilyOf(a.Addr()) != subnet.Family(f) || a == gateway {
 				continue
 			}
 			if subnet.Family(f) == subnet.Inet || a.Overlaps(own) {

@@ -69,7 +69,7 @@ func (c conf) checkDelegate(d *delegate) error {
 	if !given {
 		return nil
 	}
-	if err := json.Unmarshal(kind, &d.kind); err != nil || d.kind == "" || strings.ContainsRune(d.kind, '/') {
+	if err := json.Unmarshal(kind, &d.kind); err != nil || !isSet(kind) || d.kind == "" || strings.ContainsRune(d.kind, '/') {
 		return invalid("delegate.type", "is %s, but must be the name of a plugin, such as \"bridge\"", kind)
 	}
 	if d.kind == c.Type || d.kind == "weft" || d.kind == "flannel" {
