@@ -39,33 +39,33 @@ type Choice struct {
 func Choose(ctx context.Context, prefer string, interval time.Duration, log logrus.FieldLogger) (Choice, error) {
 	switch prefer {
 	case NFTablesByName:
-		return chooseNFTables("asked for", log)
+		return chooseNFTables("asked for")
 	case IPTablesByName:
-		return chooseIPTables("asked for", interval, log)
+		return chooseIPTables("asked for", interval)
 	case Auto, "":
 	default:
 		return Choice{}, fmt.Errorf("firewall %q is not known; it is %s, %s or %s", prefer, Auto, NFTablesByName, IPTablesByName)
 	}
 	if reason := legacyDrops(); reason != "" {
-		c, err := chooseIPTables(reason, interval, log)
+		c, err := chooseIPTables(reason, interval)
 		if err == nil {
 			return c, ctx.Err()
 		}
 		log.WithError(err).WithField("reason", reason).Warn("Firewall would better be iptables, but that does not work")
 	}
-	c, err := chooseNFTables("default", log)
+	c, err := chooseNFTables("default")
 	if err == nil {
 		return c, ctx.Err()
 	}
-	c, errIPTables := chooseIPTables(err.Error(), interval, log)
+	c, errIPTables := chooseIPTables(err.Error(), interval)
 	if errIPTables == nil {
 		return c, ctx.Err()
 	}
 	return Choice{}, fmt.Errorf("no firewall works here, %s: %w", howToGetNFTables, errors.Join(err, errIPTables))
 }
 
-func chooseNFTables(reason string, log logrus.FieldLogger) (Choice, error) {
-	n, err := NewNFTables(log)
+func chooseNFTables(reason string) (Choice, error) {
+	n, err := NewNFTables()
 	if err == nil {
 		err = n.probe()
 	}
@@ -76,12 +76,12 @@ func chooseNFTables(reason string, log logrus.FieldLogger) (Choice, error) {
 }
 
 // chooseIPTables takes the host's own variant, but the legacy one where that drops, because only its own rules help then.
-func chooseIPTables(reason string, interval time.Duration, log logrus.FieldLogger) (Choice, error) {
+func chooseIPTables(reason string, interval time.Duration) (Choice, error) {
 	command := anyCommand
 	if _, err := exec.LookPath(legacyCommand); err == nil && legacyDrops() != "" {
 		command = legacyCommand
 	}
-	t, err := NewIPTables(command, interval, log)
+	t, err := NewIPTables(command, interval)
 	if err != nil {
 		return Choice{}, fmt.Errorf("iptables does not work here: %w", err)
 	}
@@ -98,8 +98,8 @@ func (n *NFTables) probe() error {
 		Tunnels:    []Tunnel{{Port: 1}},
 	}))
 	want := map[string][]nftRule{}
-	for chain := range hooks {
-		want[chain.String()] = renderNFT(rules[chain], table.Family)
+	for _, h := range hooks {
+		want[h.chain.String()] = renderNFT(rules[h.chain], table.Family)
 	}
 	n.addTable(table, want)
 	n.conn.DelTable(table)

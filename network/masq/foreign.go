@@ -79,7 +79,7 @@ func legacyForward(f subnet.Family) (drops, ours bool) {
 	if err != nil || !slices.Contains(tables, "filter") {
 		return false, false
 	}
-	t, err := newLegacy(nil)
+	t, err := newLegacy()
 	if err != nil {
 		return false, false
 	}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/coreos/go-iptables/iptables"
 	"github.com/google/nftables"
-	"github.com/sirupsen/logrus"
 
 	"github.com/weft-network/weft/subnet"
 )
@@ -41,13 +40,12 @@ type IPTables struct {
 	interval time.Duration
 	conn     *nftables.Conn
 	tools    [2]*iptables.IPTables
-	log      logrus.FieldLogger
 }
 
 // NewIPTables returns the iptables rendering by the given command: "iptables", "iptables-nft" or "iptables-legacy"; the
 // one for IPv6 is named accordingly and needed only where there are rules for IPv6. The legacy variant announces no changes, so Watch
 // looks again at every interval. The error is about a command that is missing or does not run.
-func NewIPTables(command string, interval time.Duration, log logrus.FieldLogger) (*IPTables, error) {
+func NewIPTables(command string, interval time.Duration) (*IPTables, error) {
 	version, err := exec.Command(command, "--version").Output()
 	if err != nil {
 		return nil, fmt.Errorf("ask %s for its version: %w", command, err)
@@ -57,7 +55,7 @@ func NewIPTables(command string, interval time.Duration, log logrus.FieldLogger)
 		return nil, fmt.Errorf("open nftables: %w", err)
 	}
 	legacy := !strings.Contains(string(version), "nf_tables")
-	return &IPTables{command: command, legacy: legacy, interval: interval, conn: conn, log: log}, nil
+	return &IPTables{command: command, legacy: legacy, interval: interval, conn: conn}, nil
 }
 
 // Sync implements Firewall. It runs one command for each chain that it has to look at.
@@ -221,14 +219,15 @@ func ensureJump(tool *iptables.IPTables, p place, base string) (changed int, err
 	if drop < 0 {
 		drop = len(lines)
 	}
+	jump := []string{"-m", "comment", "--comment", jumpWhy, "-j", p.chain}
 	wrong := jumps(lines, p.chain)
 	right := slices.IndexFunc(wrong, func(i int) bool {
-		return i < drop && slices.Equal(bare(lines[i]), []string{"-j", p.chain})
+		return i < drop && slices.Equal(split(lines[i])[2:], jump)
 	})
 	if right >= 0 {
 		wrong = slices.Delete(wrong, right, right+1)
 	} else {
-		if err := tool.Insert(p.table, base, drop+1, "-m", "comment", "--comment", jumpWhy, "-j", p.chain); err != nil {
+		if err := tool.Insert(p.table, base, drop+1, jump...); err != nil {
 			return 0, err
 		}
 		changed++

@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"github.com/google/nftables"
-	"github.com/sirupsen/logrus"
 
 	"github.com/weft-network/weft/subnet"
 )
@@ -156,7 +155,7 @@ func cleanLegacy(places []place, dryRun bool) (removed []string, err error) {
 }
 
 func cleanLegacyPlace(f subnet.Family, p place, dryRun bool) (exists bool, err error) {
-	t, err := newLegacy(nil)
+	t, err := newLegacy()
 	if errors.Is(err, exec.ErrNotFound) {
 		return false, nil // somebody else's tables; without the command there is no saying what is in them
 	}
@@ -176,11 +175,11 @@ func cleanLegacyPlace(f subnet.Family, p place, dryRun bool) (exists bool, err e
 }
 
 // newLegacy finds the command of iptables-legacy, which on old hosts has no name of its own.
-func newLegacy(log logrus.FieldLogger) (*IPTables, error) {
+func newLegacy() (*IPTables, error) {
 	if _, err := exec.LookPath(legacyCommand); err == nil {
-		return NewIPTables(legacyCommand, 0, log)
+		return NewIPTables(legacyCommand, 0)
 	}
-	t, err := NewIPTables(anyCommand, 0, log)
+	t, err := NewIPTables(anyCommand, 0)
 	if err == nil && !t.legacy {
 		return nil, fmt.Errorf("find %s: %w", legacyCommand, exec.ErrNotFound)
 	}

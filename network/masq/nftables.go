@@ -10,22 +10,25 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"github.com/google/nftables/userdata"
-	"github.com/sirupsen/logrus"
 )
 
 // tableName is our nftables table, of family inet. Everything in it is ours.
 const tableName = "weft"
 
-// hooks says how each chain of our table hangs in the kernel. Forward is missing: accepting there would be without
-// effect, because a packet that one table accepts is still judged by the others. See accept.
-var hooks = map[Chain]struct {
+// hook says how a chain of our table hangs in the kernel.
+type hook struct {
+	chain    Chain
 	kind     nftables.ChainType
-	hook     *nftables.ChainHook
+	number   *nftables.ChainHook
 	priority *nftables.ChainPriority
-}{
-	Postrouting: {nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource},
-	Prerouting:  {nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityRaw},
-	Output:      {nftables.ChainTypeFilter, nftables.ChainHookOutput, nftables.ChainPriorityRaw},
+}
+
+// hooks are the chains of our table. Forward is missing: accepting there would be without effect, because a packet
+// that one table accepts is still judged by the others. See syncAccept.
+var hooks = []hook{
+	{Postrouting, nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource},
+	{Prerouting, nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityRaw},
+	{Output, nftables.ChainTypeFilter, nftables.ChainHookOutput, nftables.ChainPriorityRaw},
 }
 
 // NFTables is the Firewall that renders the rules as nftables, by netlink and without any binary. All rules are in
@@ -33,16 +36,15 @@ var hooks = map[Chain]struct {
 // iptables' FORWARD chain is in that chain's own table, see Config.Forward: no other place would have an effect.
 type NFTables struct {
 	conn *nftables.Conn
-	log  logrus.FieldLogger
 }
 
 // NewNFTables returns the nftables rendering. It opens nothing that must be closed.
-func NewNFTables(log logrus.FieldLogger) (*NFTables, error) {
+func NewNFTables() (*NFTables, error) {
 	conn, err := nftables.New()
 	if err != nil {
 		return nil, fmt.Errorf("open nftables: %w", err)
 	}
-	return &NFTables{conn: conn, log: log}, nil
+	return &NFTables{conn: conn}, nil
 }
 
 // nftRule is a rule as the kernel lists it.
@@ -86,9 +88,9 @@ func (n *NFTables) syncTable(rules map[Chain][]Rule, chains []*nftables.Chain) (
 		return 0, err
 	}
 	want := map[string][]nftRule{}
-	for chain := range hooks {
-		if len(rules[chain]) > 0 {
-			want[chain.String()] = renderNFT(rules[chain], table.Family)
+	for _, h := range hooks {
+		if len(rules[h.chain]) > 0 {
+			want[h.chain.String()] = renderNFT(rules[h.chain], table.Family)
 		}
 	}
 	if len(want) == 0 && !exists {
@@ -128,15 +130,15 @@ func (n *NFTables) findTable(table *nftables.Table) (exists, dormant bool, err e
 
 func (n *NFTables) addTable(table *nftables.Table, want map[string][]nftRule) {
 	n.conn.AddTable(table)
-	for chain, hook := range hooks {
-		rules := want[chain.String()]
+	for _, h := range hooks {
+		rules := want[h.chain.String()]
 		if len(rules) == 0 {
 			continue // a chain for address translation makes the kernel track every connection
 		}
 		accept := nftables.ChainPolicyAccept
 		c := n.conn.AddChain(&nftables.Chain{
-			Name: chain.String(), Table: table, Type: hook.kind,
-			Hooknum: hook.hook, Priority: hook.priority, Policy: &accept,
+			Name: h.chain.String(), Table: table, Type: h.kind,
+			Hooknum: h.number, Priority: h.priority, Policy: &accept,
 		})
 		n.addRules(c, rules)
 	}
@@ -185,14 +187,10 @@ func (n *NFTables) compare(table *nftables.Table, want map[string][]nftRule, cha
 
 // hangsRight tells whether a chain of our table is at the hook where it should be.
 func hangsRight(c *nftables.Chain) bool {
-	for chain, hook := range hooks {
-		if chain.String() == c.Name {
-			return c.Type == hook.kind && c.Hooknum != nil && *c.Hooknum == *hook.hook &&
-				c.Priority != nil && *c.Priority == *hook.priority &&
-				c.Policy != nil && *c.Policy == nftables.ChainPolicyAccept
-		}
-	}
-	return false
+	return slices.ContainsFunc(hooks, func(h hook) bool {
+		return c.Name == h.chain.String() && c.Type == h.kind && c.Hooknum != nil && *c.Hooknum == *h.number &&
+			c.Priority != nil && *c.Priority == *h.priority && c.Policy != nil && *c.Policy == nftables.ChainPolicyAccept
+	})
 }
 
 // list returns the rules of c.

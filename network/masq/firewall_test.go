@@ -1,0 +1,347 @@
+package masq
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/weft-network/weft/network/kernel/kerneltest"
+)
+
+// rendering is one way to put the rules into the kernel, and how to look at it and disturb it from outside.
+type rendering struct {
+	name     string
+	firewall func() (Firewall, error)
+	command  string // the variant of iptables that its world belongs to
+	show     []string
+	flush    []string
+}
+
+var renderings = []rendering{
+	{
+		name:     "nftables",
+		firewall: func() (Firewall, error) { return NewNFTables() },
+		command:  "iptables-nft",
+		show:     []string{"nft -s list ruleset"},
+		flush:    []string{"nft flush ruleset"},
+	}, {
+		name:     "iptables-nft",
+		firewall: func() (Firewall, error) { return NewIPTables("iptables-nft", time.Second) },
+		command:  "iptables-nft",
+		show:     []string{"iptables-nft-save", "ip6tables-nft-save"},
+		flush:    []string{"nft flush ruleset"},
+	}, {
+		name:     "iptables-legacy",
+		firewall: func() (Firewall, error) { return NewIPTables("iptables-legacy", time.Second) },
+		command:  "iptables-legacy",
+		show:     []string{"iptables-legacy-save", "ip6tables-legacy-save"},
+		flush: []string{
+			"iptables-legacy -t nat -F", "iptables-legacy -F", "iptables-legacy -t raw -F",
+			"ip6tables-legacy -t nat -F", "ip6tables-legacy -F", "ip6tables-legacy -t raw -F",
+		},
+	},
+}
+
+// eachRendering runs f for every rendering, in a namespace of its own.
+func eachRendering(t *testing.T, f func(t *testing.T, r rendering, fw Firewall)) {
+	t.Helper()
+	for _, r := range renderings {
+		t.Run(r.name, func(t *testing.T) {
+			kerneltest.NewNS(t).Do(t, func() {
+				fw, err := r.firewall()
+				if err != nil {
+					t.Fatal(err)
+				}
+				f(t, r, fw)
+			})
+		})
+	}
+}
+
+// run runs a command and returns what it prints.
+func run(t *testing.T, command string) string {
+	t.Helper()
+	words := strings.Fields(command)
+	out, err := exec.Command(words[0], words[1:]...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v: %s", command, err, out)
+	}
+	return string(out)
+}
+
+// both runs a command of iptables for both families.
+func (r rendering) both(t *testing.T, args string) {
+	t.Helper()
+	run(t, r.command+" "+args)
+	run(t, strings.Replace(r.command, "iptables", "ip6tables", 1)+" "+args)
+}
+
+// state returns all rules of the namespace, without counters and dates.
+func (r rendering) state(t *testing.T) string {
+	t.Helper()
+	var b strings.Builder
+	for _, command := range r.show {
+		for line := range strings.Lines(run(t, command)) {
+			if strings.HasPrefix(line, "#") {
+				continue
+			}
+			if line, _, chain := strings.Cut(line, " ["); chain && strings.HasPrefix(line, ":") {
+				fmt.Fprintln(&b, line)
+				continue
+			}
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}
+
+// sync syncs twice and wants no change from the second time.
+func sync(t *testing.T, fw Firewall, c Config) int {
+	t.Helper()
+	changed, err := fw.Sync(t.Context(), c)
+	if err != nil {
+		t.Fatalf("Sync: %v", err)
+	}
+	again, err := fw.Sync(t.Context(), c)
+	if err != nil || again != 0 {
+		t.Fatalf("second Sync changed %d, %v; want no change", again, err)
+	}
+	return changed
+}
+
+func TestSyncTwiceRemoveTwice(t *testing.T) {
+	eachRendering(t, func(t *testing.T, r rendering, fw Firewall) {
+		// Somebody else's rules, in the very tables and hooks.
+		r.both(t, "-P FORWARD DROP")
+		r.both(t, "-N OTHERS")
+		r.both(t, "-A OTHERS -p tcp -m tcp --dport 22 -j RETURN")
+		r.both(t, "-A FORWARD -j OTHERS")
+		r.both(t, "-t nat -A POSTROUTING -o eth7 -j MASQUERADE")
+		r.both(t, "-t raw -A PREROUTING -p udp -m udp --dport 53 -j CT --notrack")
+		r.both(t, "-t raw -A OUTPUT -p udp -m udp --dport 53 -j CT --notrack")
+		before := r.state(t)
+		if changed := sync(t, fw, dualStack()); changed < len(Plan(dualStack())) {
+			t.Errorf("Sync changed %d, which is less than there are rules", changed)
+		}
+		for line := range strings.Lines(before) {
+			if !strings.Contains(r.state(t), line) {
+				t.Errorf("after Sync there is no more %q", line)
+			}
+		}
+		for range 2 {
+			if err := fw.Remove(t.Context()); err != nil {
+				t.Fatalf("Remove: %v", err)
+			}
+			if diff := cmp.Diff(before, r.state(t)); diff != "" {
+				t.Errorf("Remove leaves another state than Sync met (-before +after):\n%s", diff)
+			}
+		}
+	})
+}
+
+func TestSyncFollowsConfig(t *testing.T) {
+	eachRendering(t, func(t *testing.T, r rendering, fw Firewall) {
+		r.both(t, "-P FORWARD DROP")
+		sync(t, fw, dualStack())
+		full := r.state(t)
+		changes := map[string]func(*Config){
+			"no masquerade":  func(c *Config) { c.Masquerade = [2]bool{} },
+			"random":         func(c *Config) { c.RandomFully = true },
+			"no exceptions":  func(c *Config) { c.NoMasquerade = nil },
+			"no forwarding":  func(c *Config) { c.Forward = false },
+			"other tunnel":   func(c *Config) { c.Tunnels = []Tunnel{{0, 4789}} },
+			"other subnet":   func(c *Config) { c.Subnets = prefixes("10.5.2.0/24", "fd00:5:0:2::/64") },
+			"one family":     func(c *Config) { c.Networks = prefixes("10.5.0.0/16", "") },
+			"nothing at all": func(c *Config) { *c = Config{} },
+		}
+		for name, change := range changes {
+			c := dualStack()
+			change(&c)
+			if sync(t, fw, c) == 0 {
+				t.Errorf("%s: nothing was changed", name)
+			}
+			if r.state(t) == full {
+				t.Errorf("%s: the kernel holds the same rules", name)
+			}
+			sync(t, fw, dualStack())
+			if diff := cmp.Diff(full, r.state(t)); diff != "" {
+				t.Errorf("%s and back (-before +after):\n%s", name, diff)
+			}
+		}
+	})
+}
+
+// deletions returns the commands that delete each rule and jump of ours.
+func (r rendering) deletions(t *testing.T) []string {
+	t.Helper()
+	var commands []string
+	if r.name == "nftables" {
+		commands = nftDeletions(t, "inet weft")
+		commands = append(commands, nftDeletions(t, "ip filter")...)
+		return append(commands, nftDeletions(t, "ip6 filter")...)
+	}
+	for _, command := range []string{r.command, strings.Replace(r.command, "iptables", "ip6tables", 1)} {
+		for _, p := range places {
+			for i := range strings.Count(run(t, fmt.Sprintf("%s -t %s -S %s", command, p.table, p.chain)), "-A ") {
+				commands = append(commands, fmt.Sprintf("%s -t %s -D %s %d", command, p.table, p.chain, i+1))
+			}
+			for _, from := range p.from {
+				commands = append(commands, fmt.Sprintf("%s -t %s -D %s 1", command, p.table, from))
+			}
+		}
+	}
+	return commands
+}
+
+func nftDeletions(t *testing.T, table string) []string {
+	t.Helper()
+	var commands []string
+	chain := ""
+	for line := range strings.Lines(run(t, "nft -a list table "+table)) {
+		words := strings.Fields(line)
+		if len(words) > 1 && words[0] == "chain" {
+			chain = words[1]
+		}
+		if i := slices.Index(words, "handle"); i > 0 && i+1 < len(words) && words[0] != "chain" && words[0] != "table" {
+			commands = append(commands, fmt.Sprintf("nft delete rule %s %s handle %s", table, chain, words[i+1]))
+		}
+	}
+	return commands
+}
+
+func TestSyncRestoresEachRule(t *testing.T) {
+	eachRendering(t, func(t *testing.T, r rendering, fw Firewall) {
+		r.both(t, "-P FORWARD DROP")
+		sync(t, fw, dualStack())
+		whole := r.state(t)
+		total := len(r.deletions(t))
+		if least := len(Plan(dualStack())) + 2; total < least {
+			t.Fatalf("there are %d rules and jumps, want %d or more", total, least)
+		}
+		for i := range total {
+			command := r.deletions(t)[i] // their handles may be new each time
+			run(t, command)
+			if changed := sync(t, fw, dualStack()); changed != 1 {
+				t.Errorf("after %s Sync changed %d, want 1", command, changed)
+			}
+			if diff := cmp.Diff(whole, r.state(t)); diff != "" {
+				t.Fatalf("after %s and Sync (-before +after):\n%s", command, diff)
+			}
+		}
+	})
+}
+
+func TestSyncRestoresAfterFlush(t *testing.T) {
+	eachRendering(t, func(t *testing.T, r rendering, fw Firewall) {
+		sync(t, fw, dualStack())
+		whole := r.state(t)
+		for _, command := range r.flush {
+			run(t, command)
+		}
+		if sync(t, fw, dualStack()) == 0 {
+			t.Error("Sync changed nothing after all rules were flushed")
+		}
+		if diff := cmp.Diff(whole, r.state(t)); diff != "" {
+			t.Errorf("after a flush and Sync (-before +after):\n%s", diff)
+		}
+	})
+}
+
+func TestSyncUndoesForeignEdits(t *testing.T) {
+	edits := map[string][]string{
+		"nftables": {
+			"nft insert rule inet weft postrouting accept",
+			"nft add rule inet weft output udp dport 53 notrack",
+			"nft flush chain inet weft postrouting",
+			"nft add chain inet weft more",
+			"nft add chain inet weft postrouting { policy drop ; }",
+			"nft add table inet weft { flags dormant ; }",
+			"nft delete table inet weft",
+			"nft delete chain inet weft output", // after a flush, as in every table below
+			"iptables-nft -I FORWARD -j WEFT-FWD",
+			"iptables-nft -I FORWARD -p tcp -j WEFT-FWD",
+			"iptables-nft -I WEFT-FWD -j RETURN",
+			"iptables-nft -F FORWARD",
+		},
+		"iptables": {
+			"-t nat -I WEFT-POSTRTG -j ACCEPT",
+			"-t nat -I WEFT-POSTRTG 3 -m statistic --mode random --probability 0.5 -j RETURN",
+			"-t nat -F WEFT-POSTRTG",
+			"-t nat -I POSTROUTING -j WEFT-POSTRTG",
+			"-t nat -I POSTROUTING -p tcp -j WEFT-POSTRTG",
+			"-t raw -F OUTPUT",
+			"-F WEFT-FWD",
+			"-F FORWARD",
+			"-I FORWARD -s 10.5.0.0/16 -j WEFT-FWD",
+		},
+	}
+	eachRendering(t, func(t *testing.T, r rendering, fw Firewall) {
+		r.both(t, "-P FORWARD DROP")
+		sync(t, fw, dualStack())
+		whole := r.state(t)
+		commands := edits[r.name]
+		if commands == nil {
+			for _, args := range edits["iptables"] {
+				commands = append(commands, r.command+" "+args)
+			}
+		}
+		for _, command := range commands {
+			if strings.HasPrefix(command, "nft delete chain") {
+				run(t, "nft flush chain inet weft output")
+			}
+			run(t, command)
+			if sync(t, fw, dualStack()) == 0 {
+				t.Errorf("after %s Sync changed nothing", command)
+			}
+			if diff := cmp.Diff(whole, r.state(t)); diff != "" {
+				t.Errorf("after %s and Sync (-before +after):\n%s", command, diff)
+			}
+		}
+	})
+}
+
+func TestAcceptOnlyWhereADropWouldWin(t *testing.T) {
+	tests := []struct {
+		name     string
+		commands []string // arguments of iptables
+		want     []string // of the FORWARD chain, policy and rules
+	}{
+		{"nothing drops", []string{"-A FORWARD -p tcp -j OTHERS"}, []string{"-P FORWARD ACCEPT", "-A FORWARD -p tcp -j OTHERS"}},
+		{"policy", []string{"-P FORWARD DROP", "-A FORWARD -p tcp -j OTHERS"},
+			[]string{"-P FORWARD DROP", "-A FORWARD -p tcp -j OTHERS", "-A FORWARD -m comment --comment weft -j WEFT-FWD"}},
+		{"last rule", []string{"-A FORWARD -p tcp -j OTHERS", "-A FORWARD -j DROP"},
+			[]string{"-P FORWARD ACCEPT", "-A FORWARD -p tcp -j OTHERS", "-A FORWARD -m comment --comment weft -j WEFT-FWD", "-A FORWARD -j DROP"}},
+		{"drop of some", []string{"-A FORWARD -p tcp -j DROP"}, []string{"-P FORWARD ACCEPT", "-A FORWARD -p tcp -j DROP"}},
+	}
+	eachRendering(t, func(t *testing.T, r rendering, fw Firewall) {
+		run(t, r.command+" -N OTHERS")
+		for _, test := range tests {
+			run(t, r.command+" -F FORWARD")
+			run(t, r.command+" -P FORWARD ACCEPT")
+			for _, args := range test.commands {
+				run(t, r.command+" "+args)
+			}
+			sync(t, fw, dualStack())
+			got := strings.Split(strings.TrimSpace(run(t, r.command+" -S FORWARD")), "\n")
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", test.name, diff)
+			}
+		}
+	})
+}
+
+func TestSyncCancelled(t *testing.T) {
+	eachRendering(t, func(t *testing.T, r rendering, fw Firewall) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := fw.Sync(ctx, dualStack()); err == nil {
+			t.Error("Sync with a cancelled context returns no error")
+		}
+	})
+}
