@@ -80,10 +80,13 @@ func (a Addr) Key() Addr { return a }
 // RouteType is what happens to packets that match a route.
 type RouteType uint8
 
-// The types of route that Weft makes.
+// The types of route. Weft makes the first two; the others are listed so that they can be replaced or taken away.
 const (
 	Unicast RouteType = iota
 	Unreachable
+	Blackhole
+	Prohibit
+	Throw
 )
 
 // RouteKey is what makes a route unique in the kernel, in the main table.
@@ -98,7 +101,7 @@ type Route struct {
 	Metric  uint32
 	Type    RouteType
 	Via     netip.Addr // gateway; invalid where there is none
-	Link    string     // name of the device; "" for Unreachable
+	Link    string     // name of the device; "" for all types but Unicast
 	OnLink  bool       // the gateway is taken to be on Link whatever the addresses there say
 	Src     netip.Addr // preferred source; invalid where the kernel chooses
 	MTU     int        // path MTU; 0 leaves it to the device
@@ -134,7 +137,7 @@ type ForwardKey struct {
 type Forward struct {
 	Link string
 	MAC  MAC
-	Dst  netip.Addr
+	Dst  netip.Addr // invalid, as listed: the entry has a port, VNI or device of its own, which Weft never gives it
 }
 
 // Key returns device and MAC.

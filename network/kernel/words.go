@@ -33,12 +33,29 @@ func (v VXLAN) String() string {
 // String returns the address as "ip addr add" takes it.
 func (a Addr) String() string { return fmt.Sprintf("addr %s dev %s", a.Prefix, a.Link) }
 
+// String returns the name of the type as ip route knows it.
+func (t RouteType) String() string {
+	switch t {
+	case Unicast:
+		return "unicast"
+	case Unreachable:
+		return "unreachable"
+	case Blackhole:
+		return "blackhole"
+	case Prohibit:
+		return "prohibit"
+	case Throw:
+		return "throw"
+	}
+	return fmt.Sprintf("type %d", uint8(t))
+}
+
 // String returns the route as "ip route add" takes it.
 func (r Route) String() string {
 	var b strings.Builder
 	b.WriteString("route ")
-	if r.Type == Unreachable {
-		b.WriteString("unreachable ")
+	if r.Type != Unicast {
+		b.WriteString(r.Type.String() + " ")
 	}
 	b.WriteString(r.Dst.String())
 	if r.Via.IsValid() {

@@ -1,0 +1,287 @@
+package kernel
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	create  = unix.NLM_F_CREATE | unix.NLM_F_EXCL
+	replace = unix.NLM_F_CREATE | unix.NLM_F_REPLACE
+)
+
+// Apply makes the change. Objects to be put are made, or changed in place without a packet lost; a device is made anew only
+// where the kernel cannot change it (VNI, port, GBP, family of the local address). What such a device held of ours is put back
+// unless c drops it, and so it is where a new MAC makes the kernel forget neighbours; between the two there is a gap of milliseconds.
+//
+// What is to go and has gone already is a success. A route of somebody else under the key of one to be put is not replaced: that
+// is a failure of this route. The error is a Failures, or says that the kernel could not be spoken with, or is ctx.Err(); in
+// the latter two cases, list again to know how far it came.
+func (k *Kernel) Apply(ctx context.Context, c Change) error {
+	if c.IsEmpty() {
+		return nil
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	a := &applier{Kernel: k, ctx: ctx}
+	err := a.apply(c)
+	k.watched.applied(c.Put)
+	if len(a.failures) == 0 {
+		return err
+	}
+	return errors.Join(a.failures, err)
+}
+
+// applier carries one change out.
+type applier struct {
+	*Kernel
+	ctx      context.Context
+	all      devices
+	index    map[string]int
+	failures Failures
+}
+
+func (a *applier) apply(c Change) error {
+	if err := a.look(); err != nil {
+		return err
+	}
+	c, err := a.withLosses(c)
+	if err != nil {
+		return err
+	}
+	steps := []func(c Change) error{
+		a.dropEntries,
+		a.dropLinks,
+		a.putLinks,
+		a.addrs,
+		a.sysctls,
+		a.putEntries, // before routes, so that no packet meets a route without them
+		a.putRoutes,
+	}
+	for _, step := range steps {
+		if err := a.ctx.Err(); err != nil {
+			return err
+		}
+		if err := step(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// look learns the devices.
+func (a *applier) look() (err error) {
+	if a.all, err = a.socket.devices(a.ctx); err != nil {
+		return err
+	}
+	a.index = make(map[string]int, len(a.all))
+	for i, d := range a.all {
+		a.index[d.name] = i
+	}
+	return nil
+}
+
+// withLosses returns c with all that the kernel will take away by itself when it changes the devices of c and that c
+// does not drop.
+func (a *applier) withLosses(c Change) (Change, error) {
+	losers := map[string]bool{}
+	for _, l := range c.Put.Links {
+		if d, ok := a.all[a.index[l.Name]]; ok && d.isOurs() && a.loses(d, l) {
+			losers[l.Name] = true
+		}
+	}
+	if len(losers) == 0 {
+		return c, nil
+	}
+	have, err := a.list(a.ctx, a.watched.snapshot().scope)
+	if err != nil {
+		return c, err
+	}
+	c.Put.Addrs = keep(c.Put.Addrs, c.Drop.Addrs, have.Addrs, func(v Addr) bool { return losers[v.Link] })
+	c.Put.Routes = keep(c.Put.Routes, c.Drop.Routes, have.Routes, func(v Route) bool { return losers[v.Link] })
+	c.Put.Neighbours = keep(c.Put.Neighbours, c.Drop.Neighbours, have.Neighbours, func(v Neighbour) bool { return losers[v.Link] })
+	c.Put.Forwards = keep(c.Put.Forwards, c.Drop.Forwards, have.Forwards, func(v Forward) bool { return losers[v.Link] })
+	return c, nil
+}
+
+// keep returns put and those of have that are in danger and not in drop.
+func keep[K comparable, V Object[K]](put, drop, have Set[K, V], danger func(V) bool) Set[K, V] {
+	put = maps.Clone(put)
+	for key, v := range have {
+		_, dropped := drop[key]
+		if _, ok := put[key]; !ok && !dropped && danger(v) {
+			put.Add(v)
+		}
+	}
+	return put
+}
+
+// dropEntries takes routes, forwarding entries and neighbours away.
+func (a *applier) dropEntries(c Change) error {
+	err := drop(a, c.Drop.Routes, func(r Route) string { return r.Link }, func(w *writer, r Route, index int) {
+		encodeRoute(w, unix.RTM_DELROUTE, 0, r, index)
+	})
+	if err != nil {
+		return err
+	}
+	err = drop(a, c.Drop.Forwards, func(f Forward) string { return f.Link }, func(w *writer, f Forward, index int) {
+		encodeNeigh(w, unix.RTM_DELNEIGH, 0, unix.AF_BRIDGE, index, f.Dst, f.MAC)
+	})
+	if err != nil {
+		return err
+	}
+	return drop(a, c.Drop.Neighbours, func(n Neighbour) string { return n.Link }, func(w *writer, n Neighbour, index int) {
+		encodeNeigh(w, unix.RTM_DELNEIGH, 0, familyOf(n.IP), index, n.IP, n.MAC)
+	})
+}
+
+// addrs gives new addresses before it takes old ones away: with a device's last IPv4 address all its routes go. Only an IPv6 address
+// whose prefix length changes has to go first.
+func (a *applier) addrs(c Change) error {
+	first, last := Set[Addr, Addr]{}, Set[Addr, Addr]{}
+	for _, old := range c.Drop.Addrs {
+		isChanged := func(v Addr) bool {
+			return v.Link == old.Link && v.Prefix.Addr() == old.Prefix.Addr() && old.Prefix.Addr().Is6()
+		}
+		if slices.ContainsFunc(slices.Collect(maps.Values(c.Put.Addrs)), isChanged) {
+			first.Add(old)
+		} else {
+			last.Add(old)
+		}
+	}
+	on := func(v Addr) string { return v.Link }
+	remove := func(w *writer, v Addr, index int) { encodeAddr(w, unix.RTM_DELADDR, 0, v, index) }
+	if err := drop(a, first, on, remove); err != nil {
+		return err
+	}
+	err := put(a, c.Put.Addrs, on, func(w *writer, v Addr, index int) { encodeAddr(w, unix.RTM_NEWADDR, replace, v, index) }, nil)
+	if err != nil {
+		return err
+	}
+	return drop(a, last, on, remove)
+}
+
+func (a *applier) sysctls(c Change) error {
+	return a.writeSysctls(c.Put.Sysctls, func(s Sysctl, err error) { a.failed(false, s, err) })
+}
+
+// putEntries makes or replaces neighbours and forwarding entries.
+func (a *applier) putEntries(c Change) error {
+	err := put(a, c.Put.Neighbours, func(n Neighbour) string { return n.Link }, func(w *writer, n Neighbour, index int) {
+		encodeNeigh(w, unix.RTM_NEWNEIGH, replace, familyOf(n.IP), index, n.IP, n.MAC)
+	}, nil)
+	if err != nil {
+		return err
+	}
+	return put(a, c.Put.Forwards, func(f Forward) string { return f.Link }, func(w *writer, f Forward, index int) {
+		encodeNeigh(w, unix.RTM_NEWNEIGH, replace, unix.AF_BRIDGE, index, f.Dst, f.MAC)
+	}, nil)
+}
+
+// putRoutes makes routes, and replaces those of our own and flannel's that are in the way. It never replaces blindly: the
+// kernel would let a route of an administrator or a routing daemon go without a word.
+func (a *applier) putRoutes(c Change) error {
+	var exist []Route
+	on := func(r Route) string { return r.Link }
+	err := put(a, c.Put.Routes, on, func(w *writer, r Route, index int) {
+		encodeRoute(w, unix.RTM_NEWROUTE, create, r, index)
+	}, func(r Route, err error) bool {
+		if errors.Is(err, unix.EEXIST) {
+			exist = append(exist, r)
+			return true
+		}
+		return false
+	})
+	if err != nil || len(exist) == 0 {
+		return err
+	}
+	have, err := a.listRoutes(a.ctx, replaceable(exist), a.all)
+	if err != nil {
+		return err
+	}
+	var again Set[RouteKey, Route]
+	for _, r := range exist {
+		if _, ok := have[r.Key()]; ok {
+			again.Add(r)
+		} else {
+			a.failed(false, r, errOther)
+		}
+	}
+	return put(a, again, on, func(w *writer, r Route, index int) {
+		encodeRoute(w, unix.RTM_NEWROUTE, replace, r, index)
+	}, nil)
+}
+
+var errOther = fmt.Errorf("%w: there is another route to the same destination with the same metric, which is not ours; "+
+	"remove it or give it another metric", unix.EEXIST)
+
+// replaceable returns the scope in which flannel's routes to the destinations of these are ours.
+func replaceable(routes []Route) Scope {
+	s := Scope{Networks: make([]Subnetwork, len(routes))}
+	for i, r := range routes {
+		s.Networks[i] = Subnetwork{r.Dst, r.Dst.Bits()}
+	}
+	return s
+}
+
+// failed notes a failure.
+func (a *applier) failed(drop bool, object fmt.Stringer, err error) {
+	a.failures = append(a.failures, Failure{Drop: drop, Object: object, Err: err})
+}
+
+// put sends one request for each object of set. on tells the name of its device, if it has one. rescue is asked about each failure
+// first, and returns true for those that it takes care of.
+func put[K comparable, V interface {
+	Object[K]
+	fmt.Stringer
+}](a *applier, set Set[K, V], on func(V) string, encode func(w *writer, v V, index int), rescue func(V, error) bool) error {
+	list := make([]V, 0, len(set))
+	for _, v := range set {
+		if name := on(v); name != "" && a.index[name] == 0 {
+			a.failed(false, v, errNoDevice(name))
+			continue
+		}
+		list = append(list, v)
+	}
+	return a.socket.write(len(list), func(w *writer, i int) {
+		encode(w, list[i], a.index[on(list[i])])
+	}, func(i int, err error) {
+		if rescue == nil || !rescue(list[i], err) {
+			a.failed(false, list[i], err)
+		}
+	})
+}
+
+// drop is put for requests that take something away.
+func drop[K comparable, V interface {
+	Object[K]
+	fmt.Stringer
+}](a *applier, set Set[K, V], on func(V) string, encode func(w *writer, v V, index int)) error {
+	list := make([]V, 0, len(set))
+	for _, v := range set {
+		if name := on(v); name == "" || a.index[name] != 0 {
+			list = append(list, v)
+		}
+	}
+	return a.socket.write(len(list), func(w *writer, i int) {
+		encode(w, list[i], a.index[on(list[i])])
+	}, func(i int, err error) {
+		if !isGone(err) {
+			a.failed(true, list[i], err)
+		}
+	})
+}
+
+// sorted returns the objects of set in the order of their text, which is the same every time.
+func sorted[K comparable, V interface {
+	Object[K]
+	fmt.Stringer
+}](set Set[K, V]) []V {
+	return slices.SortedFunc(maps.Values(set), func(x, y V) int { return cmp.Compare(x.String(), y.String()) })
+}

@@ -1,0 +1,152 @@
+package kernel
+
+import (
+	"context"
+	"encoding/binary"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// skipStats asks for links without their counters (RTEXT_FILTER_SKIP_STATS), which are the larger part of the message.
+const skipStats = 1 << 3
+
+// device is a network device as the kernel describes it.
+type device struct {
+	index  int
+	name   string
+	kind   string // "vxlan", "veth", ...; "" for hardware and loopback
+	flags  uint32
+	mtu    int
+	mac    MAC
+	parent int // of a vxlan device
+	vxlan  VXLAN
+}
+
+// isOurName tells whether Weft would give a device this name: flannel.<VNI> or flannel-v6.<VNI>.
+func isOurName(name string) bool {
+	rest, ok := strings.CutPrefix(name, "flannel.")
+	if !ok {
+		rest, ok = strings.CutPrefix(name, "flannel-v6.")
+	}
+	if !ok || rest == "" {
+		return false
+	}
+	for _, c := range []byte(rest) {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return true
+}
+
+func (d device) isOurs() bool { return d.kind == "vxlan" && isOurName(d.name) }
+
+func (d device) up() bool { return d.flags&unix.IFF_UP != 0 }
+
+// link returns the device as a Link. The parent's name is looked up in all.
+func (d device) link(all devices) Link {
+	l := Link{Name: d.name, MAC: d.mac, MTU: d.mtu, Up: d.up(), VXLAN: d.vxlan}
+	l.VXLAN.Parent = all[d.parent].name
+	return l
+}
+
+// devices are the devices of the namespace by their index.
+type devices map[int]device
+
+// index returns the index of the named device, 0 if there is none.
+func (ds devices) index(name string) int {
+	for i, d := range ds {
+		if d.name == name {
+			return i
+		}
+	}
+	return 0
+}
+
+// ours returns the indexes of our devices.
+func (ds devices) ours() []int {
+	var list []int
+	for i, d := range ds {
+		if d.isOurs() {
+			list = append(list, i)
+		}
+	}
+	return list
+}
+
+func (s *socket) devices(ctx context.Context) (devices, error) {
+	var all devices
+	err := s.list(ctx, listing{
+		what: "devices",
+		request: func(w *writer) {
+			w.begin(unix.RTM_GETLINK, 0)
+			w.raw(make([]byte, sizeLink)...)
+			w.u32(unix.IFLA_EXT_MASK, skipStats)
+		},
+		restart: func() { all = devices{} },
+		each: func(kind uint16, b []byte) {
+			if d, ok := parseDevice(b); ok && kind == unix.RTM_NEWLINK {
+				all[d.index] = d
+			}
+		},
+	})
+	return all, err
+}
+
+// parseDevice reads the message of a link. It reports false for messages that describe only a part of a device: those
+// of bridges about their ports, and of wireless drivers.
+func parseDevice(b []byte) (d device, ok bool) {
+	if len(b) < sizeLink || b[0] != unix.AF_UNSPEC {
+		return d, false
+	}
+	d.index = int(int32(binary.NativeEndian.Uint32(b[4:])))
+	d.flags = binary.NativeEndian.Uint32(b[8:])
+	for kind, v := range attrs(b[sizeLink:]) {
+		switch kind {
+		case unix.IFLA_IFNAME:
+			d.name = getText(v)
+		case unix.IFLA_MTU:
+			d.mtu = int(getU32(v))
+			ok = true
+		case unix.IFLA_ADDRESS:
+			d.mac = getMAC(v)
+		case unix.IFLA_LINKINFO:
+			d.parseKind(v)
+		}
+	}
+	return d, ok
+}
+
+func (d *device) parseKind(b []byte) {
+	var data []byte
+	for kind, v := range attrs(b) {
+		switch kind {
+		case unix.IFLA_INFO_KIND:
+			d.kind = getText(v)
+		case unix.IFLA_INFO_DATA:
+			data = v
+		}
+	}
+	if d.kind != "vxlan" {
+		return
+	}
+	for kind, v := range attrs(data) {
+		switch kind {
+		case unix.IFLA_VXLAN_ID:
+			d.vxlan.VNI = getU32(v)
+		case unix.IFLA_VXLAN_PORT:
+			if len(v) == 2 {
+				d.vxlan.Port = binary.BigEndian.Uint16(v)
+			}
+		case unix.IFLA_VXLAN_LOCAL, unix.IFLA_VXLAN_LOCAL6:
+			d.vxlan.Local = getAddr(v)
+		case unix.IFLA_VXLAN_LINK:
+			d.parent = int(getU32(v))
+		case unix.IFLA_VXLAN_LEARNING:
+			d.vxlan.Learning = len(v) > 0 && v[0] != 0
+		case unix.IFLA_VXLAN_GBP:
+			d.vxlan.GBP = true
+		}
+	}
+}

@@ -1,0 +1,53 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+const sysctlRoot = "/proc/sys"
+
+// readSysctls adds those of the named parameters that the kernel has.
+func (k *Kernel) readSysctls(names []string, s *State) error {
+	if len(names) == 0 {
+		return nil
+	}
+	return k.inside(func() error {
+		for _, name := range names {
+			b, err := os.ReadFile(filepath.Join(sysctlRoot, name))
+			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+				continue
+			}
+			if err != nil {
+				return fmt.Errorf("read the kernel parameter %s: %w", name, err)
+			}
+			s.Sysctls.Add(Sysctl{name, strings.Join(strings.Fields(string(b)), " ")})
+		}
+		return nil
+	})
+}
+
+// writeSysctls sets parameters. Each failure is handed to failed; the error says that none could be tried.
+func (k *Kernel) writeSysctls(set Set[string, Sysctl], failed func(s Sysctl, err error)) error {
+	if len(set) == 0 {
+		return nil
+	}
+	return k.inside(func() error {
+		for _, s := range sorted(set) {
+			// Opened without O_CREATE: a parameter that does not exist says so.
+			f, err := os.OpenFile(filepath.Join(sysctlRoot, s.Name), os.O_WRONLY, 0)
+			if err == nil {
+				_, err = f.WriteString(s.Value)
+				err = errors.Join(err, f.Close())
+			}
+			if err != nil {
+				failed(s, err)
+			}
+		}
+		return nil
+	})
+}
