@@ -1,0 +1,144 @@
+package network
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/weft-network/weft/network/kernel"
+	"github.com/weft-network/weft/subnet"
+)
+
+// Agent keeps one node connected. Make it with New and run it with Run, once.
+type Agent struct {
+	o       Options
+	kern    *kernel.Kernel
+	metrics *metrics
+
+	picture picture  // what the store says
+	claims  claims   // what this node asks the store for, and got
+	wanted  wanted   // what the kernel should hold, and where it was seen to differ
+	loop    loop     // the pass's own memory; only the task that keeps the kernel touches it
+	fire    firewall // what the firewall should hold
+	report  report   // what Status tells
+
+	look, ask, guard, save bell // wake the tasks: keep the kernel, claim, keep the firewall, save
+}
+
+// New makes an agent in the network namespace of the calling thread. It changes nothing yet. The error names every
+// option that is missing.
+func New(o Options) (*Agent, error) {
+	if err := o.check(); err != nil {
+		return nil, fmt.Errorf("making the agent: %w", err)
+	}
+	k, err := kernel.Open()
+	if err != nil {
+		return nil, fmt.Errorf("opening netlink: %w", err)
+	}
+	a := &Agent{o: o, kern: k, look: newBell(), ask: newBell(), guard: newBell(), save: newBell()}
+	a.metrics = newMetrics(a)
+	return a, nil
+}
+
+// Run keeps the node connected until ctx ends, and returns ctx's error then. Nothing that is missing (store, config,
+// uplink, kernel module) ends it. It leaves the kernel as it is: the pods go on talking.
+func (a *Agent) Run(ctx context.Context) error {
+	defer a.kern.Close()
+	g, ctx := errgroup.WithContext(ctx)
+	retry := pause{50 * time.Millisecond, 10 * time.Second}
+	task := func(f func(context.Context) error) { g.Go(func() error { return f(ctx) }) }
+
+	task(a.followStore)
+	task(a.followKernel)
+	task(a.serveWithoutStore)
+	task(a.resync)
+	task(func(ctx context.Context) error { return keep(ctx, a.look, retry, a.pass) })
+	task(func(ctx context.Context) error { return keep(ctx, a.ask, retry, a.claim) })
+	task(a.keepFirewall)
+	task(a.keepSaved)
+	task(a.tellWaiting)
+	return g.Wait()
+}
+
+// followStore watches the store for as long as ctx lasts.
+func (a *Agent) followStore(ctx context.Context) error {
+	again := newBell()
+	again.ring()
+	return keep(ctx, again, pause{100 * time.Millisecond, 5 * time.Second}, func(ctx context.Context) error {
+		err := a.o.Store.Watch(ctx, a.see)
+		if err != nil && ctx.Err() == nil {
+			a.report.storeAway(a.o.Log, err)
+			a.look.ring() // readiness may depend on it
+		}
+		return err
+	})
+}
+
+// see takes in a snapshot of the store.
+func (a *Agent) see(s subnet.Snapshot) bool {
+	held := a.claims.lease()
+	if held != (subnet.Lease{}) && s.Leases[held.Subnets] != held {
+		a.claims.doubt() // lost or changed by somebody: ask again, whatever else the snapshot is worth
+		a.ask.ring()
+	}
+	if !a.picture.update(s) {
+		a.o.Log.WithField("leases", len(s.Leases)).Warn("the store dropped more than half of the leases at once; reading again before believing it")
+		return false
+	}
+	a.report.storeBack(a.o.Log, s.Faults)
+	a.look.ring()
+	a.save.ring()
+	return true
+}
+
+// followKernel hears what others change in the kernel.
+func (a *Agent) followKernel(ctx context.Context) error {
+	again := newBell()
+	again.ring()
+	return keep(ctx, again, pause{100 * time.Millisecond, 5 * time.Second}, func(ctx context.Context) error {
+		err := a.kern.Watch(ctx, func(e kernel.Events) {
+			if a.wanted.hear(e) {
+				a.look.ring()
+			}
+		})
+		if err != nil && ctx.Err() == nil {
+			a.o.Log.WithError(err).Warn("listening to the kernel failed, trying again")
+			a.wanted.doubt()
+			a.look.ring()
+		}
+		return err
+	})
+}
+
+// serveWithoutStore lets the last good snapshot serve where the store does not answer in time, so that a node that
+// boots without the store reaches its peers.
+func (a *Agent) serveWithoutStore(ctx context.Context) error {
+	if a.o.StateFile == "" {
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(a.o.StoreGrace):
+	}
+	a.restore()
+	return nil
+}
+
+// resync has everything looked at now and then, for what no notification tells.
+func (a *Agent) resync(ctx context.Context) error {
+	t := time.NewTicker(a.o.Resync)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.C:
+			a.wanted.doubt()
+			a.look.ring()
+			a.guard.ring()
+		}
+	}
+}

@@ -1,0 +1,170 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/weft-network/weft/network/masq"
+	"github.com/weft-network/weft/subnet"
+)
+
+// firewall is what the rules should be. The pass that keeps the kernel says it, the task that keeps the firewall does
+// it, because a host's iptables may take its time.
+type firewall struct {
+	mu     sync.Mutex
+	want   masq.Config
+	prefer string
+	set    bool
+}
+
+// wantFirewall says what the plan asks of the firewall.
+func (a *Agent) wantFirewall() {
+	p := &a.loop.plan
+	c := masq.Config{Networks: p.networks(), Subnets: p.own.Subnets, RandomFully: a.o.RandomFully,
+		NoMasquerade: p.config.NoMasquerade, Forward: a.o.Forward}
+	for _, f := range subnet.Families {
+		c.Masquerade[f] = a.masquerades(p.config, f)
+		if !p.node.Uplinks[f].Valid() {
+			continue
+		}
+		for _, b := range p.backends {
+			for _, port := range b.Ports() {
+				c.Tunnels = append(c.Tunnels, masq.Tunnel{Family: f, Port: port})
+			}
+		}
+	}
+	a.fire.mu.Lock()
+	a.fire.want, a.fire.prefer, a.fire.set = c, a.rendering(p.config), true
+	a.fire.mu.Unlock()
+	a.guard.ring()
+}
+
+// masquerades tells whether pods of a family are masqueraded: as the config says, else as the flag does.
+func (a *Agent) masquerades(c subnet.Config, f subnet.Family) bool {
+	if m := c.Masquerade[f]; m != nil {
+		return *m && c.Networks[f].Enabled()
+	}
+	return a.o.Masquerade && c.Networks[f].Enabled()
+}
+
+// rendering is the rendering that is asked for; "auto" lets the host decide.
+func (a *Agent) rendering(c subnet.Config) string {
+	switch {
+	case a.o.Firewall != "auto" || c.NFTables == nil:
+		return a.o.Firewall
+	case *c.NFTables:
+		return "nftables"
+	}
+	return "iptables"
+}
+
+// keepFirewall keeps the rules for as long as ctx lasts. It begins anew when another rendering is asked for.
+func (a *Agent) keepFirewall(ctx context.Context) error {
+	return keep(ctx, a.guard, pause{100 * time.Millisecond, 10 * time.Second}, func(ctx context.Context) error {
+		_, prefer, set := a.fire.read()
+		if !set {
+			return nil
+		}
+		choice, err := masq.Choose(ctx, prefer, a.o.FirewallResync, a.o.Log)
+		if err != nil {
+			a.report.firewall(a.o.Log, FirewallStatus{Error: err.Error()})
+			return err
+		}
+		return a.serveFirewall(ctx, choice, prefer)
+	})
+}
+
+// serveFirewall keeps the rules in one rendering until another one is asked for.
+func (a *Agent) serveFirewall(ctx context.Context, c masq.Choice, prefer string) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	rules, listen := newBell(), newBell()
+	rules.ring()
+	listen.ring()
+	cleaned := false
+	var g errgroup.Group
+	g.Go(func() error {
+		return keep(ctx, listen, pause{100 * time.Millisecond, 10 * time.Second}, func(ctx context.Context) error {
+			return c.Watch(ctx, rules.ring)
+		})
+	})
+	g.Go(func() error { return forward(ctx, a.guard, rules) })
+	g.Go(func() error {
+		return keep(ctx, rules, pause{50 * time.Millisecond, 10 * time.Second}, func(ctx context.Context) error {
+			want, wish, _ := a.fire.read()
+			if wish != prefer {
+				stop()
+				a.guard.ring()
+				return nil
+			}
+			if err := a.syncFirewall(ctx, c, want); err != nil {
+				return err
+			}
+			if !cleaned {
+				a.cleanFirewall(ctx, c)
+				cleaned = true
+			}
+			return nil
+		})
+	})
+	_ = g.Wait() // all end because ctx did
+	return nil
+}
+
+// forward rings one bell when another rings.
+func forward(ctx context.Context, from, to bell) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-from:
+			to.ring()
+		}
+	}
+}
+
+// read returns what the rules should be, and in which rendering.
+func (f *firewall) read() (want masq.Config, prefer string, set bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.want, f.prefer, f.set
+}
+
+// syncFirewall makes the rules what they should be, once.
+func (a *Agent) syncFirewall(ctx context.Context, c masq.Choice, want masq.Config) error {
+	before := a.report.firewallInStep()
+	changed, err := c.Sync(ctx, want)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	s := FirewallStatus{Rendering: c.Name, Reason: c.Reason, InStep: err == nil}
+	if err != nil {
+		s.Error = err.Error()
+	}
+	a.report.firewall(a.o.Log, s)
+	a.report.rulesChanged(a.o.Log, changed, before)
+	if !before || err != nil {
+		a.look.ring() // pods may be waiting for the rules
+	}
+	return err
+}
+
+// cleanFirewall removes flannel's rules and those of the rendering that is not in use, once ours are in place, and
+// says which rules of others are in the way. Failures are warnings: ours work without it.
+func (a *Agent) cleanFirewall(ctx context.Context, c masq.Choice) {
+	other, errOther := masq.CleanOther(ctx, c.Firewall)
+	flannel, errFlannel := masq.CleanFlannel(ctx, false)
+	for _, what := range append(other, flannel...) {
+		a.o.Log.WithField("what", what).Info("removed leftover firewall rules")
+	}
+	drops, errDrops := masq.ForeignDrops(ctx)
+	if err := errors.Join(errOther, errFlannel, errDrops); err != nil && ctx.Err() == nil {
+		drops = append(drops, fmt.Sprintf("looking for leftover and foreign firewall rules failed: %s", err))
+	}
+	a.report.warn(a.o.Log, "firewall", drops)
+}

@@ -1,0 +1,158 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/weft-network/weft/backend"
+	"github.com/weft-network/weft/subnet"
+)
+
+// loop is the memory of the task that keeps the kernel, from one pass to the next. All of it can be lost at any
+// time: the next pass is then a full one.
+type loop struct {
+	text     string // net-conf.json that was looked at last, whether it was taken or refused
+	config   subnet.Config
+	have     bool // config is set
+	backends map[string]backend.Backend
+	prefer   string // the firewall rendering that the config wishes
+
+	uplinks [2]backend.Uplink
+	up      bool // uplinks are set
+
+	plan   plan
+	set    bool // plan is set
+	full   bool // the next pass must look at everything
+	shared bool // two peers want the same object: changes of one cannot be told from the other's
+	failed map[subnet.Subnets]error
+}
+
+// pass makes the kernel hold what it should: for a change of few leases or a few broken objects just these, else
+// everything.
+func (a *Agent) pass(ctx context.Context) error {
+	defer a.report.working(time.Now())()
+	l := &a.loop
+	n, h := a.picture.take(), a.wanted.take()
+	l.full = l.full || n.all || h.all
+	if err := a.adopt(n.config); err != nil || !l.have {
+		return err
+	}
+	if err := a.findUplinks(ctx, h.uplink); err != nil && !l.up {
+		return a.fail(err)
+	}
+	own, err := a.lease(n)
+	if err != nil || own == (subnet.Lease{}) {
+		return a.fail(err)
+	}
+	if err := a.replan(ctx, own, n); err != nil {
+		return a.fail(err)
+	}
+	if l.full {
+		err = a.fullPass(ctx, n.complete)
+	} else {
+		err = a.partialPass(ctx, n, h.dirty)
+	}
+	return a.finish(n.complete, err)
+}
+
+// fail keeps what this pass learned for the next one: it has to look at everything.
+func (a *Agent) fail(err error) error {
+	a.loop.full = true
+	a.report.waiting("agent", err)
+	return err
+}
+
+// adopt makes a new net-conf.json the one in force. One that is wrong, or that cannot be applied while running, is
+// refused with the reason, and the old one stays.
+func (a *Agent) adopt(text string) error {
+	l := &a.loop
+	if text == "" {
+		a.report.waiting("config", errors.New("there is no network config in the store yet; put net-conf.json there"))
+		return nil
+	}
+	if text == l.text {
+		return nil
+	}
+	l.text = text
+	config, err := a.checkConfig(text)
+	a.report.refused(a.o.Log, err)
+	if err != nil {
+		if !l.have {
+			a.report.waiting("config", fmt.Errorf("the network config cannot be used: %w", err))
+		}
+		return nil // asking again would not help: a new text rings the bell
+	}
+	a.report.waiting("config", nil)
+	if l.have {
+		a.o.Log.WithField("config", text).Info("network config changed")
+	}
+	l.config, l.have, l.full, l.set = config, true, true, false
+	l.backends = nil
+	a.report.config(text)
+	return nil
+}
+
+// checkConfig parses a net-conf.json and tells whether it can be applied to the node as it runs.
+func (a *Agent) checkConfig(text string) (subnet.Config, error) {
+	config, warnings, err := subnet.Parse(text)
+	if err != nil {
+		return config, err
+	}
+	_, more, err := a.o.Backend(config.Backend, config.BackendConfig)
+	if err != nil {
+		return config, err
+	}
+	if held := a.claims.lease(); a.loop.have && held != (subnet.Lease{}) && !config.Holds(held.Subnets) {
+		return config, fmt.Errorf("this node's subnets %s are not subnets of the new network; restart weftd on every node to give up the old ones", held.Subnets)
+	}
+	a.report.warn(a.o.Log, "net-conf.json", append(warnings, more...))
+	return config, nil
+}
+
+// findUplinks chooses the uplinks again where they may have changed. An uplink that is lost for a while leaves the last one in force.
+func (a *Agent) findUplinks(ctx context.Context, changed bool) error {
+	l := &a.loop
+	if l.up && l.set && !changed {
+		return nil
+	}
+	facts, err := a.kern.Facts(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the host's devices: %w", err)
+	}
+	var families [2]bool
+	for f, n := range l.config.Networks {
+		families[f] = n.Enabled()
+	}
+	ups, err := a.o.Uplink.choose(ctx, facts, a.kern, families)
+	a.report.waiting("uplink", err)
+	for _, f := range subnet.Families {
+		if families[f] && !ups[f].Valid() {
+			ups[f] = l.uplinks[f] // it may come back; nothing is torn down for it
+		}
+	}
+	if err != nil && !(l.up && complete(ups, families)) {
+		return err
+	}
+	if !l.up || !sameUplinks(ups, l.uplinks) {
+		for f, u := range ups {
+			if u.Valid() {
+				a.o.Log.WithFields(uplinkFields(subnet.Family(f), u)).Info("uplink chosen")
+			}
+		}
+		l.full, l.set = true, false
+	}
+	l.uplinks, l.up = ups, true
+	a.report.uplinks(ups)
+	return nil
+}
+
+func complete(ups [2]backend.Uplink, families [2]bool) bool {
+	for f := range ups {
+		if families[f] && !ups[f].Valid() {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,158 @@
+package network
+
+import (
+	"maps"
+	"sync"
+
+	"github.com/weft-network/weft/subnet"
+)
+
+// picture is the agent's copy of what the store says, and what has changed in it since the agent last looked. The
+// task that follows the store writes it, the task that keeps the kernel takes from it.
+type picture struct {
+	mu       sync.Mutex
+	complete bool // a whole snapshot has come from the store itself, not from disk
+	config   string
+	leases   map[subnet.Subnets]subnet.Lease
+	faults   []subnet.Fault
+	all      bool                            // everything may have changed
+	changed  map[subnet.Subnets]subnet.Lease // keys that changed, with what they held before (zero: nothing)
+	doubted  bool                            // the last snapshot was not believed
+}
+
+// news is what a pass learns from the picture.
+type news struct {
+	complete bool
+	config   string
+	all      bool
+	changed  []leaseChange
+}
+
+// leaseChange is one lease before and after; a zero Lease says that there is none.
+type leaseChange struct{ old, new subnet.Lease }
+
+// update takes in a snapshot. It returns false, and takes in nothing, for one that would drop more than half of the
+// leases at once: a store that answers with next to nothing is more often broken than right, so it has to say it
+// twice.
+func (p *picture) update(s subnet.Snapshot) (believed bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.drops(s)*2 > len(p.leases) && !p.doubted {
+		p.doubted = true
+		return false
+	}
+	p.doubted = false
+	if s.Config != "" { // a config that is gone leaves the last one in force
+		p.config = s.Config
+	}
+	p.faults = append([]subnet.Fault(nil), s.Faults...)
+	if s.Changed == nil || !p.complete {
+		p.leases = maps.Clone(s.Leases)
+		p.all, p.complete, p.changed = true, true, nil
+		return true
+	}
+	for _, k := range s.Changed {
+		p.change(k, s.Leases[k])
+	}
+	return true
+}
+
+// drops counts the leases that s no longer holds.
+func (p *picture) drops(s subnet.Snapshot) int {
+	n := 0
+	if s.Changed != nil {
+		for _, k := range s.Changed {
+			if _, had := p.leases[k]; had && s.Leases[k] == (subnet.Lease{}) {
+				n++
+			}
+		}
+		return n
+	}
+	for k := range p.leases {
+		if _, ok := s.Leases[k]; !ok {
+			n++
+		}
+	}
+	return n
+}
+
+// change records that the lease of k is now l.
+func (p *picture) change(k subnet.Subnets, l subnet.Lease) {
+	old := p.leases[k]
+	if old == l {
+		return
+	}
+	if l == (subnet.Lease{}) {
+		delete(p.leases, k)
+	} else {
+		if p.leases == nil {
+			p.leases = map[subnet.Subnets]subnet.Lease{}
+		}
+		p.leases[k] = l
+	}
+	if p.all {
+		return
+	}
+	if p.changed == nil {
+		p.changed = map[subnet.Subnets]subnet.Lease{}
+	}
+	if _, ok := p.changed[k]; !ok {
+		p.changed[k] = old
+	}
+}
+
+// load fills a picture that the store has not filled yet from the last good snapshot. It does nothing afterwards.
+func (p *picture) load(s subnet.Saved) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.complete {
+		return false
+	}
+	p.config, p.all = s.Config, true
+	p.leases = make(map[subnet.Subnets]subnet.Lease, len(s.Peers)+1)
+	p.leases[s.Own.Subnets] = s.Own
+	for _, l := range s.Peers {
+		p.leases[l.Subnets] = l
+	}
+	return true
+}
+
+// take returns what has changed since the last take.
+func (p *picture) take() news {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := news{complete: p.complete, config: p.config, all: p.all}
+	for k, old := range p.changed {
+		n.changed = append(n.changed, leaseChange{old, p.leases[k]})
+	}
+	p.all, p.changed = false, nil
+	return n
+}
+
+// each calls f with every lease.
+func (p *picture) each(f func(subnet.Lease)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, l := range p.leases {
+		f(l)
+	}
+}
+
+// lease returns the lease with the subnets s, or the zero Lease.
+func (p *picture) lease(s subnet.Subnets) subnet.Lease {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.leases[s]
+}
+
+// of returns the lease of the node, or the zero Lease.
+func (p *picture) of(node string) subnet.Lease {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, l := range p.leases {
+		if l.Node == node {
+			return l
+		}
+	}
+	return subnet.Lease{}
+}

@@ -1,0 +1,168 @@
+package network
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/weft-network/weft/subnet"
+)
+
+// lease is the lease of node n, whose public address ends in ip.
+func lease(n, ip int) subnet.Lease {
+	return subnet.Lease{
+		Subnets: subnet.Subnets{netip.MustParsePrefix(fmt.Sprintf("10.5.%d.0/24", n))},
+		Attrs: subnet.Attrs{Node: fmt.Sprintf("n%d", n), Backend: "vxlan",
+			PublicIP: [2]netip.Addr{netip.MustParseAddr(fmt.Sprintf("192.0.2.%d", ip))},
+			Data:     [2]string{fmt.Sprintf(`{"VNI":1,"VtepMAC":"0e:00:00:00:00:%02x"}`, n)}},
+	}
+}
+
+// snapshot is a whole picture of the given leases.
+func snapshot(leases ...subnet.Lease) subnet.Snapshot {
+	s := subnet.Snapshot{Config: `{}`, Leases: map[subnet.Subnets]subnet.Lease{}}
+	for _, l := range leases {
+		s.Leases[l.Subnets] = l
+	}
+	return s
+}
+
+// after is s as the store tells it when only the keys of the given leases may have changed.
+func after(s subnet.Snapshot, changed ...subnet.Lease) subnet.Snapshot {
+	s.Changed = []subnet.Subnets{}
+	for _, l := range changed {
+		s.Changed = append(s.Changed, l.Subnets)
+	}
+	return s
+}
+
+func TestPictureTellsWhatChanged(t *testing.T) {
+	moved := lease(2, 99)
+	for _, c := range []struct {
+		name string
+		then []subnet.Snapshot
+		want news
+	}{
+		{"nothing", []subnet.Snapshot{after(snapshot(lease(1, 1), lease(2, 2), lease(3, 3)))}, news{}},
+		{"the same value again", []subnet.Snapshot{after(snapshot(lease(1, 1), lease(2, 2), lease(3, 3)), lease(2, 2))}, news{}},
+		{"one moved", []subnet.Snapshot{after(snapshot(lease(1, 1), moved, lease(3, 3)), moved)},
+			news{changed: []leaseChange{{lease(2, 2), moved}}}},
+		{"one came", []subnet.Snapshot{after(snapshot(lease(1, 1), lease(2, 2), lease(3, 3), lease(4, 4)), lease(4, 4))},
+			news{changed: []leaseChange{{subnet.Lease{}, lease(4, 4)}}}},
+		{"one went", []subnet.Snapshot{after(snapshot(lease(1, 1), lease(3, 3)), lease(2, 2))},
+			news{changed: []leaseChange{{lease(2, 2), subnet.Lease{}}}}},
+		{"two steps are one change", []subnet.Snapshot{
+			after(snapshot(lease(1, 1), lease(3, 3)), lease(2, 2)),
+			after(snapshot(lease(1, 1), moved, lease(3, 3)), moved)},
+			news{changed: []leaseChange{{lease(2, 2), moved}}}},
+		{"all", []subnet.Snapshot{snapshot(lease(1, 1), lease(2, 2))}, news{all: true}},
+		{"all, then one", []subnet.Snapshot{snapshot(lease(1, 1), lease(2, 2)), after(snapshot(lease(1, 1), moved), moved)}, news{all: true}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var p picture
+			if !p.update(snapshot(lease(1, 1), lease(2, 2), lease(3, 3))) {
+				t.Fatal("the first snapshot was not believed")
+			}
+			p.take()
+			for _, s := range c.then {
+				if !p.update(s) {
+					t.Fatal("not believed")
+				}
+			}
+			c.want.complete, c.want.config = true, "{}"
+			if d := cmp.Diff(c.want, p.take(), equalValues()); d != "" {
+				t.Errorf("news (-want +got):\n%s", d)
+			}
+			if d := cmp.Diff(news{complete: true, config: "{}"}, p.take(), equalValues()); d != "" {
+				t.Errorf("the second take (-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+func TestPictureDoubtsAMassDrop(t *testing.T) {
+	four := []subnet.Lease{lease(1, 1), lease(2, 2), lease(3, 3), lease(4, 4)}
+	for _, c := range []struct {
+		name string
+		s    subnet.Snapshot
+		want bool
+	}{
+		{"two of four are believed", snapshot(four[:2]...), true},
+		{"three of four are not", snapshot(four[0]), false},
+		{"nor all", snapshot(), false},
+		{"nor by events", after(snapshot(four[0]), four[1], four[2], four[3]), false},
+		{"one event is", after(snapshot(four[:3]...), four[3]), true},
+		{"others in their place are not", snapshot(lease(5, 5), lease(6, 6), lease(7, 7), lease(8, 8)), false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var p picture
+			p.update(snapshot(four...))
+			p.take()
+			if got := p.update(c.s); got != c.want {
+				t.Fatalf("believed %v, want %v", got, c.want)
+			}
+			if c.want {
+				return
+			}
+			if n := p.take(); n.all || len(n.changed) > 0 {
+				t.Errorf("what was not believed is news: %v", n)
+			}
+			c.s.Changed = nil // the store reads again
+			if !p.update(c.s) {
+				t.Error("not believed when the store said it twice")
+			}
+			if n := p.take(); !n.all {
+				t.Error("what was said twice is no news")
+			}
+		})
+	}
+}
+
+func TestPictureForgetsItsDoubt(t *testing.T) {
+	var p picture
+	p.update(snapshot(lease(1, 1), lease(2, 2), lease(3, 3)))
+	p.update(snapshot())                                      // doubted
+	p.update(snapshot(lease(1, 1), lease(2, 2), lease(3, 3))) // read again: all there
+	if p.update(snapshot()) {
+		t.Error("the next mass drop was believed at once")
+	}
+}
+
+func TestPictureKeepsTheConfig(t *testing.T) {
+	var p picture
+	p.update(snapshot(lease(1, 1)))
+	gone := snapshot(lease(1, 1))
+	gone.Config = ""
+	p.update(gone)
+	if n := p.take(); n.config != "{}" {
+		t.Errorf("config %q, want the last one", n.config)
+	}
+}
+
+func TestPictureFromDiskServesUntilTheStoreAnswers(t *testing.T) {
+	var p picture
+	if !p.load(subnet.Saved{Config: "{}", Own: lease(1, 1), Peers: []subnet.Lease{lease(2, 2)}}) {
+		t.Fatal("not loaded")
+	}
+	if n := p.take(); n.complete || !n.all || p.lease(lease(2, 2).Subnets) != lease(2, 2) {
+		t.Errorf("news %v", n)
+	}
+	if !p.update(after(snapshot(lease(1, 1)), lease(9, 9))) {
+		t.Fatal("the store was not believed")
+	}
+	if n := p.take(); !n.complete || !n.all {
+		t.Errorf("news %v, want all of it: the store knows better", n)
+	}
+	if p.load(subnet.Saved{}) {
+		t.Error("the disk replaced what the store said")
+	}
+}
+
+// equalValues compares unexported structs and addresses as values.
+func equalValues() cmp.Options {
+	return cmp.Options{cmp.AllowUnexported(news{}, leaseChange{}), cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
+		cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }), cmpopts.EquateEmpty()}
+}

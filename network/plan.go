@@ -1,0 +1,129 @@
+package network
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/weft-network/weft/backend"
+	"github.com/weft-network/weft/network/kernel"
+	"github.com/weft-network/weft/subnet"
+)
+
+// plan says what the kernel of this node must hold. It is made of values only and never changed: another config,
+// uplink or lease makes another plan.
+type plan struct {
+	node      backend.Node
+	own       subnet.Lease
+	config    subnet.Config
+	backends  map[string]backend.Backend // by type: the configured one and those of peers that have another
+	blackhole bool
+	acceptRA  [2]string // uplinks on which router advertisements must survive forwarding; "" for none
+}
+
+// ownRouteMetric is the metric of the route that catches traffic to absent pods of this node: the last resort behind
+// the bridge's own route.
+const ownRouteMetric = 4294967295
+
+// base adds what does not depend on any one peer: devices and addresses of every backend that somebody uses, the
+// route that catches traffic to this node's absent pods, and the kernel parameters that forwarding needs.
+func (p plan) base(s *kernel.State) error {
+	var errs []error
+	for kind, b := range p.backends {
+		if err := b.Base(p.node, p.own, s); err != nil {
+			errs = append(errs, fmt.Errorf("backend %s: %w", kind, err))
+		}
+	}
+	for _, f := range subnet.Families {
+		own := p.own.Subnets[f]
+		if !own.IsValid() {
+			continue
+		}
+		s.Routes.Add(kernel.Route{Dst: own, Metric: ownRouteMetric, Type: p.catch()})
+		for _, y := range p.sysctls(f) {
+			s.Sysctls.Add(y)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (p plan) catch() kernel.RouteType {
+	if p.blackhole {
+		return kernel.Blackhole
+	}
+	return kernel.Unreachable
+}
+
+// sysctls are the parameters that forwarding of a family needs. A kernel that forwards IPv6 ignores router
+// advertisements unless accept_ra is 2, and would lose the default route that it learned from them.
+func (p plan) sysctls(f subnet.Family) []kernel.Sysctl {
+	if f == subnet.Inet {
+		return []kernel.Sysctl{{Name: "net/ipv4/ip_forward", Value: "1"}}
+	}
+	list := []kernel.Sysctl{{Name: "net/ipv6/conf/all/forwarding", Value: "1"}}
+	for _, link := range p.acceptRA {
+		if link != "" {
+			list = append(list, kernel.Sysctl{Name: acceptRA(link), Value: "2"})
+		}
+	}
+	return list
+}
+
+// acceptRA is the name of the parameter that decides about router advertisements on a device.
+func acceptRA(link string) string { return "net/ipv6/conf/" + link + "/accept_ra" }
+
+// peer adds what one peer needs. It adds nothing where it returns an error.
+func (p plan) peer(l subnet.Lease, s *kernel.State) error {
+	b, ok := p.backends[l.Backend]
+	if !ok {
+		return fmt.Errorf("peer %s uses the backend %q, which this node cannot serve", l.Subnets, l.Backend)
+	}
+	for _, f := range subnet.Families {
+		own := p.own.Subnets[f]
+		if own.IsValid() && l.Subnets[f].IsValid() && own.Overlaps(l.Subnets[f]) {
+			return fmt.Errorf("peer %s claims a subnet that overlaps this node's %s", l.Subnets, own)
+		}
+	}
+	return b.Peer(p.node, l, s)
+}
+
+// add puts what one peer needs into all, or nothing and an error. shared tells whether all held any of it before, as it does when a node
+// has two leases for a moment. scratch is emptied and used again from call to call.
+func (p plan) add(l subnet.Lease, scratch, all *kernel.State) (shared bool, err error) {
+	clear(scratch.Routes)
+	clear(scratch.Neighbours)
+	clear(scratch.Forwards)
+	if err := p.peer(l, scratch); err != nil {
+		return false, err
+	}
+	n := all.Len() + scratch.Len()
+	if err := backend.Merge(all, *scratch); err != nil {
+		return true, backend.Explain(l, err)
+	}
+	return all.Len() != n, nil
+}
+
+// isPeer tells whether l is somebody else's.
+func (p plan) isPeer(l subnet.Lease) bool {
+	return l != (subnet.Lease{}) && l.Subnets != p.own.Subnets && (l.Node == "" || l.Node != p.own.Node)
+}
+
+// scope says which unmarked objects are ours: flannel's routes into the cluster's networks.
+func (p plan) scope() kernel.Scope {
+	var s kernel.Scope
+	for _, n := range p.config.Networks {
+		if n.Enabled() {
+			s.Networks = append(s.Networks, kernel.Subnetwork{Prefix: n.Prefix, SubnetLen: n.SubnetLen})
+		}
+	}
+	return s
+}
+
+// networks are the cluster's networks.
+func (p plan) networks() [2]netip.Prefix {
+	var ps [2]netip.Prefix
+	for f, n := range p.config.Networks {
+		ps[f] = n.Prefix
+	}
+	return ps
+}

@@ -1,0 +1,111 @@
+package network
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/weft-network/weft/backend"
+	"github.com/weft-network/weft/subnet"
+)
+
+// waitingAfter is how long the agent may take before it tells in a file what it is waiting for. A restart is quicker, and is nobody's
+// concern.
+const waitingAfter = 2 * time.Second
+
+// finish ends a pass that got as far as the kernel: it says how the pass went, and lets pods in when all is in place.
+func (a *Agent) finish(complete bool, err error) error {
+	a.report.step(a.o.Log, err)
+	a.report.waiting("agent", err)
+	if err != nil {
+		return err
+	}
+	a.report.programmed(complete)
+	return a.letPodsIn()
+}
+
+// letPodsIn writes subnet.env once the lease is held, the rules are in place and the peers are programmed, and keeps
+// it true from then on.
+func (a *Agent) letPodsIn() error {
+	if !a.report.isReady() && !a.report.mayBeReady() {
+		return nil
+	}
+	env := a.env()
+	changed, err := subnet.WriteEnv(a.o.SubnetFile, env)
+	if err != nil {
+		a.report.waiting("subnet file", err)
+		return err
+	}
+	a.report.waiting("subnet file", nil)
+	if changed {
+		a.o.Log.WithField("file", a.o.SubnetFile).Info("subnet file written")
+	}
+	if err := os.Remove(a.waitingFile()); err != nil && !os.IsNotExist(err) {
+		return fmt.Errorf("removing what the agent waited for: %w", err)
+	}
+	if a.report.becomeReady(env.MTU) && a.o.Ready != nil {
+		a.o.Ready()
+	}
+	return nil
+}
+
+// env is what the CNI plugin must know.
+func (a *Agent) env() subnet.Env {
+	p := &a.loop.plan
+	e := subnet.Env{Networks: p.networks(), MTU: backend.MTU(p.backends[p.config.Backend], p.node)}
+	for _, f := range subnet.Families {
+		if own := p.own.Subnets[f]; own.IsValid() {
+			e.Subnets[f] = subnet.FirstHost(own)
+		}
+		e.Masquerade = e.Masquerade || a.masquerades(p.config, f)
+	}
+	return e
+}
+
+// envSubnets are the subnets that subnet.env remembers; zero where it cannot be read.
+func (a *Agent) envSubnets() subnet.Subnets {
+	e, err := subnet.ReadEnv(a.o.SubnetFile)
+	if err != nil {
+		return subnet.Subnets{}
+	}
+	return e.Leased()
+}
+
+// waitingFile is where the CNI plugin finds what the agent waits for.
+func (a *Agent) waitingFile() string { return a.o.SubnetFile + ".waiting" }
+
+// tellWaiting writes what the agent waits for into a file while the node is not ready for pods, for the CNI plugin
+// and whoever looks.
+func (a *Agent) tellWaiting(ctx context.Context) error {
+	t := time.NewTicker(waitingAfter)
+	defer t.Stop()
+	told := ""
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.C:
+		}
+		if a.report.isReady() {
+			return nil
+		}
+		texts := a.report.sentences()
+		if len(texts) == 0 {
+			texts = []string{"weftd is starting"}
+		}
+		text := strings.Join(texts, "; ")
+		if text == told {
+			continue
+		}
+		told = text
+		a.o.Log.WithField("for", text).Info("waiting")
+		if _, err := subnet.WriteFile(a.waitingFile(), []byte(text+"\n"), 0o644); err != nil {
+			a.o.Log.WithError(err).Warn("telling the CNI plugin what the agent waits for failed")
+		}
+		if a.report.isReady() { // it became so while the file was written
+			os.Remove(a.waitingFile())
+		}
+	}
+}
