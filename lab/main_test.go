@@ -1,0 +1,74 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// TestMain builds what the lab runs, and then runs the tests inside the lab's namespaces.
+func TestMain(m *testing.M) {
+	switch {
+	case len(os.Args) == 4 && os.Args[1] == "lab" && os.Args[2] == MemberCommand:
+		os.Exit(status(RunMember(os.Args[3])))
+	case IsInside():
+		if err := Settle(); err != nil {
+			os.Exit(status(err))
+		}
+		os.Exit(m.Run())
+	}
+	os.Exit(status(runTestsInside()))
+}
+
+// status is the exit status for an error, which it prints unless the tests did.
+func status(err error) int {
+	if err == nil {
+		return 0
+	}
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() > 0 {
+		return exit.ExitCode()
+	}
+	fmt.Fprintln(os.Stderr, "lab tests:", err)
+	return 2
+}
+
+func runTestsInside() (err error) {
+	dir, err := os.MkdirTemp("", "weft-lab-test")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	bins := Binaries{Dir: filepath.Join(dir, "bin"), CNI: filepath.Join(dir, "cni"), Upgrade: filepath.Join(dir, "upgrade")}
+	if err := buildBinaries(bins); err != nil {
+		return err
+	}
+	return RunInside(context.Background(), bins, os.Args[1:]...)
+}
+
+// buildBinaries builds what make build builds, and weftd once more as another version.
+func buildBinaries(b Binaries) error {
+	const weft, plugins = "github.com/weft-network/weft/cmd/", "github.com/containernetworking/plugins/plugins/"
+	for _, build := range []struct {
+		dir, version string
+		packages     []string
+	}{
+		{b.Dir, "test", []string{weft + "weftd"}},
+		{b.Upgrade, "upgrade", []string{weft + "weftd"}},
+		{b.CNI, "test", []string{weft + "weft", plugins + "main/bridge", plugins + "main/loopback", plugins + "ipam/host-local", plugins + "meta/portmap"}},
+	} {
+		if err := os.Mkdir(build.dir, 0o755); err != nil {
+			return err
+		}
+		args := append([]string{"build", "-ldflags", "-s -w -X main.version=" + build.version, "-o", build.dir + "/"}, build.packages...)
+		cmd := exec.Command("go", args...)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("go build %v: %v\n%s", build.packages, err, out)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,234 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// repairTime is how long a repair may take before it counts as failed.
+const repairTime = 30 * time.Second
+
+// Serve tells the command that started this process with Detach that the lab is ready, and then answers requests
+// until one of them is "down" or ctx ends.
+func (l *Lab) Serve(ctx context.Context) error {
+	file := os.NewFile(listenerFD, "listener")
+	listener, err := net.FileListener(file)
+	if err := errors.Join(err, file.Close()); err != nil {
+		return fmt.Errorf("take the lab's listener: %w", err)
+	}
+	if err := Ready(); err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	if err := quiet(); err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	return serve(ctx, listener.(*net.UnixListener), func(ctx context.Context, r Request, files [3]*os.File) Response {
+		if r.Verb == "down" {
+			cancel()
+			return Response{}
+		}
+		return l.handle(ctx, r, files)
+	})
+}
+
+// quiet lets go of the terminal of the command that started the lab.
+func quiet() error {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", os.DevNull, err)
+	}
+	defer null.Close()
+	for fd := range 3 {
+		if err := unix.Dup3(int(null.Fd()), fd, 0); err != nil {
+			return fmt.Errorf("close descriptor %d: %w", fd, err)
+		}
+	}
+	return nil
+}
+
+// handle does one request.
+func (l *Lab) handle(ctx context.Context, r Request, files [3]*os.File) Response {
+	out := files[1]
+	if r.Verb == "exec" {
+		return l.exec(ctx, r.Args, files)
+	}
+	var err error
+	switch r.Verb {
+	case "status":
+		err = l.PrintStatus(ctx, out)
+	case "ping":
+		err = l.printMatrix(ctx, out)
+	case "break":
+		err = l.printBreak(ctx, out, r)
+	case "etcd":
+		err = l.etcdVerb(ctx, out, strings.Join(r.Args, " "))
+	case "restart":
+		err = l.restart(ctx, out, strings.Join(r.Args, " "))
+	default:
+		err = fmt.Errorf("the lab does not know the request %q: is it of another version than this command?", r.Verb)
+	}
+	if err != nil {
+		return Response{Code: 1, Error: err.Error()}
+	}
+	return Response{}
+}
+
+// printMatrix tries all pairs and prints the table.
+func (l *Lab) printMatrix(ctx context.Context, w io.Writer) error {
+	m, err := l.Matrix(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(m.Print(w), m.Err())
+}
+
+// printBreak breaks something and prints what came back and how soon.
+func (l *Lab) printBreak(ctx context.Context, w io.Writer, r Request) error {
+	f, err := FaultNamed(strings.Join(r.Args, " "))
+	if err != nil {
+		return err
+	}
+	n := l.Nodes[0]
+	if r.Node != "" {
+		if n, err = l.Node(r.Node); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, repairTime)
+	defer cancel()
+	fmt.Fprintf(w, "%s: %s\n", n.Name, f.About)
+	repair, err := n.Break(ctx, f)
+	repair.Print(w)
+	return err
+}
+
+// Print writes what was gone and that it came back.
+func (r Repair) Print(w io.Writer) {
+	for _, line := range r.Gone {
+		fmt.Fprintln(w, "  - "+line)
+	}
+	if len(r.Gone) == 0 {
+		fmt.Fprintln(w, "  (it came back before anybody could see that it was gone)")
+	}
+	if len(r.Wrong) == 0 {
+		fmt.Fprintf(w, "%s everything is as it was, %s ms after the fault\n", passed, milliseconds(r.Time))
+	}
+}
+
+// etcdVerb does one of the things that can happen to etcd.
+func (l *Lab) etcdVerb(ctx context.Context, w io.Writer, what string) error {
+	var err error
+	switch what {
+	case "stop":
+		err = l.Etcd.Stop()
+	case "start":
+		err = l.Etcd.Start(ctx)
+	case "compact":
+		err = l.Etcd.Compact(ctx)
+	case "wipe":
+		err = l.Etcd.Wipe(ctx, l.opts.Config)
+	case "pause":
+		err = l.Etcd.Pause()
+	case "resume":
+		err = l.Etcd.Resume()
+	case "keys":
+		return l.printKeys(ctx, w)
+	default:
+		err = fmt.Errorf("etcd %q: choose one of stop, start, pause, resume, compact, wipe, keys", what)
+	}
+	if err == nil {
+		_, err = fmt.Fprintf(w, "%s etcd: %s\n", passed, what)
+	}
+	return err
+}
+
+// restart kills weftd on a node and starts it again.
+func (l *Lab) restart(ctx context.Context, w io.Writer, name string) error {
+	n, err := l.Node(name)
+	if err != nil {
+		return err
+	}
+	before, err := n.Listing()
+	if err != nil {
+		return err
+	}
+	if err := n.Kill(); err != nil {
+		return err
+	}
+	begin := time.Now()
+	if err := n.Start(); err != nil {
+		return err
+	}
+	if err := n.Ready(ctx, l.running()-1); err != nil {
+		return err
+	}
+	took := time.Since(begin)
+	after, err := n.Listing()
+	if err != nil {
+		return err
+	}
+	changed := append(before.Missing(after), after.Missing(before)...)
+	_, err = fmt.Fprintf(w, "%s weftd on %s was killed with SIGKILL and is ready again after %s ms; objects of the kernel that changed: %d\n",
+		passed, n.Name, milliseconds(took), len(changed))
+	return err
+}
+
+// exec runs a command inside a host, with the caller's own input and outputs.
+func (l *Lab) exec(ctx context.Context, args []string, files [3]*os.File) Response {
+	if len(args) < 2 {
+		return Response{Code: 2, Error: "exec needs a host and a command"}
+	}
+	h, err := l.Host(args[0])
+	if err != nil {
+		return Response{Code: 2, Error: err.Error()}
+	}
+	path, err := lookPath(args[1])
+	if err != nil {
+		return Response{Code: 127, Error: err.Error()}
+	}
+	cmd := exec.CommandContext(ctx, path, args[2:]...)
+	cmd.Args[0] = args[1]
+	cmd.Env = append(environment(), "PS1="+h.Name+"# ")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = files[0], files[1], files[2]
+	if err := h.Start(cmd); err != nil {
+		return Response{Code: 126, Error: err.Error()}
+	}
+	err = cmd.Wait()
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		return Response{Code: max(exit.ExitCode(), 1)}
+	}
+	if err != nil {
+		return Response{Code: 2, Error: err.Error()}
+	}
+	return Response{}
+}
+
+// lookPath finds a program as the environment of processes inside the lab does.
+func lookPath(name string) (string, error) {
+	if strings.Contains(name, "/") {
+		return name, nil
+	}
+	for _, e := range environment() {
+		path, ok := strings.CutPrefix(e, "PATH=")
+		if !ok {
+			continue
+		}
+		for _, dir := range strings.Split(path, ":") {
+			if info, err := os.Stat(dir + "/" + name); err == nil && !info.IsDir() && info.Mode()&0o111 != 0 {
+				return dir + "/" + name, nil
+			}
+		}
+	}
+	return "", fmt.Errorf("no program %q in the lab's path", name)
+}
