@@ -168,7 +168,10 @@ func parseSaved(data []byte) (Saved, error) {
 		}
 	}
 	slices.SortFunc(s.Peers, func(a, b Lease) int { return a.Subnets.Compare(b.Subnets) })
-	return s, s.distinct()
+	if err := s.distinct(); err != nil {
+		return Saved{}, err
+	}
+	return s, nil
 }
 
 func (l savedLease) lease() Lease {
