@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/netip"
@@ -30,7 +29,8 @@ func (p plugin) check(args *skel.CmdArgs) error {
 	if err := c.checkAddresses(d); err != nil {
 		return err
 	}
-	return p.run(context.Background(), d.withPrevResult(c), callOf("CHECK", args))
+	_, err = p.run(d.withPrevResult(c), callOf("CHECK", args))
+	return err
 }
 
 // checkAddresses says which address of the pod lies outside of the node's subnets, as happens to pods that are older

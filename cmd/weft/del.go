@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 
 	"github.com/containernetworking/cni/pkg/skel"
@@ -26,7 +25,7 @@ func (p plugin) del(args *skel.CmdArgs) error {
 			return err
 		}
 	}
-	err = p.run(context.Background(), d.withPrevResult(c), callOf("DEL", args))
+	_, err = p.run(d.withPrevResult(c), callOf("DEL", args))
 	if errors.Is(err, errNotInstalled) && !rec.exists() {
 		p.log.Printf("nothing to detach %s of container %s with: %v", args.IfName, args.ContainerID, err)
 		return nil // it never was attached, or its delegate was uninstalled together with what it attached

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -37,20 +36,19 @@ func (p plugin) gc(args *skel.CmdArgs) error {
 	if err != nil {
 		return err
 	}
-	ctx := context.Background()
 	valid := map[types.GCAttachment]bool{}
 	for _, a := range c.Valid {
 		valid[a] = true
 	}
 	return firstCode(
-		p.collectRecords(ctx, c, d, valid, args.Path),
-		p.collectAddresses(ctx, c, d, valid, args.Path),
-		p.passGC(ctx, c, d, args),
+		p.collectRecords(c, d, valid, args.Path),
+		p.collectAddresses(c, d, valid, args.Path),
+		p.passGC(c, d, args),
 	)
 }
 
 // collectRecords detaches what the records of this network tell of and valid does not.
-func (p plugin) collectRecords(ctx context.Context, c conf, d delegate, valid map[types.GCAttachment]bool, path string) error {
+func (p plugin) collectRecords(c conf, d delegate, valid map[types.GCAttachment]bool, path string) error {
 	all, err := records{c.DataDir}.all()
 	errs := []error{err}
 	for _, rec := range all {
@@ -65,7 +63,7 @@ func (p plugin) collectRecords(ctx context.Context, c conf, d delegate, valid ma
 		if ifName == "" {
 			ifName = flannelIfName
 		}
-		err := p.run(ctx, was, call{command: "DEL", containerID: rec.containerID, ifName: ifName, path: path})
+		_, err := p.run(was, call{command: "DEL", containerID: rec.containerID, ifName: ifName, path: path})
 		if err == nil {
 			err = rec.remove()
 		}
@@ -90,7 +88,7 @@ func (r record) isValid(valid map[types.GCAttachment]bool) bool {
 
 // collectAddresses releases the addresses that host-local holds for attachments that are not in valid. host-local does
 // not do it itself.
-func (p plugin) collectAddresses(ctx context.Context, c conf, d delegate, valid map[types.GCAttachment]bool, path string) error {
+func (p plugin) collectAddresses(c conf, d delegate, valid map[types.GCAttachment]bool, path string) error {
 	ipam := struct {
 		Type    string `json:"type"`
 		DataDir string `json:"dataDir"`
@@ -105,7 +103,8 @@ func (p plugin) collectAddresses(ctx context.Context, c conf, d delegate, valid 
 	errs := []error{err}
 	for holder := range holders {
 		if !valid[holder] {
-			errs = append(errs, p.run(ctx, d, call{command: "DEL", containerID: holder.ContainerID, ifName: holder.IfName, path: path}))
+			_, err := p.run(d, call{command: "DEL", containerID: holder.ContainerID, ifName: holder.IfName, path: path})
+			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
@@ -136,17 +135,14 @@ func holdersOf(dir string) (map[types.GCAttachment]bool, error) {
 }
 
 // passGC hands GC over to the delegate, if it knows that command.
-func (p plugin) passGC(ctx context.Context, c conf, d delegate, args *skel.CmdArgs) error {
-	binary, err := p.find(d.kind, args.Path)
-	if err != nil {
-		return types.NewError(types.ErrPluginNotAvailable, err.Error(), "")
-	}
-	if ok, err := p.speaksNewest(ctx, d, binary); !ok {
+func (p plugin) passGC(c conf, d delegate, args *skel.CmdArgs) error {
+	if ok, err := p.speaksNewest(d, args.Path); !ok {
 		return err
 	}
 	d.conf.set("cni.dev/valid-attachments", c.Valid)
 	d.conf.set("cni.dev/attachments", c.Valid)
-	return p.run(ctx, d, callOf("GC", args))
+	_, err := p.run(d, callOf("GC", args))
+	return err
 }
 
 // firstCode joins errs under the code of the first that has one. It returns nil if all are nil.

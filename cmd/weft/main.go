@@ -4,7 +4,6 @@ import (
 	"log"
 	"os"
 
-	"github.com/containernetworking/cni/pkg/invoke"
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 	cniversion "github.com/containernetworking/cni/pkg/version"
@@ -22,10 +21,7 @@ func main() {
 
 // run carries out the command that the environment names, as the CNI asks for it: config on stdin, result on stdout.
 func run() *types.Error {
-	p := plugin{
-		exec: &invoke.DefaultExec{RawExec: &invoke.RawExec{Stderr: os.Stderr}},
-		log:  log.New(os.Stderr, "weft: ", 0),
-	}
+	p := plugin{log: log.New(os.Stderr, "weft: ", 0)}
 	return skel.PluginMainFuncsWithError(skel.CNIFuncs{
 		Add: p.add, Del: p.del, Check: p.check, Status: p.status, GC: p.gc,
 	}, cniversion.All, about())

@@ -1,10 +1,9 @@
 package main
 
 import (
-	"context"
 	"fmt"
+	"strings"
 
-	"github.com/containernetworking/cni/pkg/invoke"
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 	cniversion "github.com/containernetworking/cni/pkg/version"
@@ -27,22 +26,29 @@ func (p plugin) status(args *skel.CmdArgs) error {
 	if err != nil {
 		return err
 	}
-	binary, err := p.find(d.kind, args.Path)
-	if err != nil {
+	if _, err := find(d.kind, args.Path); err != nil {
 		return types.NewError(types.ErrPluginNotAvailable, err.Error(), "")
 	}
-	ctx := context.Background()
-	if ok, err := p.speaksNewest(ctx, d, binary); !ok {
+	if ok, err := p.speaksNewest(d, args.Path); !ok {
 		return err
 	}
-	return p.run(ctx, d, callOf("STATUS", args))
+	_, err = p.run(d, callOf("STATUS", args))
+	return err
 }
 
 // speaksNewest tells whether the delegate knows the commands STATUS and GC, which are new in version 1.1.0 of the CNI.
-func (p plugin) speaksNewest(ctx context.Context, d delegate, binary string) (bool, error) {
-	info, err := invoke.GetVersionInfo(ctx, binary, p.exec)
+func (p plugin) speaksNewest(d delegate, path string) (bool, error) {
+	// Plugins of old want to be told of a container also when they are only asked for their versions.
+	printed, err := p.run(d, call{command: "VERSION", containerID: "none", netns: "none", ifName: "none", path: path})
+	if err != nil && strings.Contains(err.Error(), "unknown CNI_COMMAND") {
+		return false, nil // older than the command VERSION
+	}
 	if err != nil {
-		return false, types.NewError(types.ErrPluginNotAvailable, fmt.Sprintf("delegate %q (%s) does not say which versions of the CNI it speaks", d.kind, binary), err.Error())
+		return false, err
+	}
+	info, err := (&cniversion.PluginDecoder{}).Decode(printed)
+	if err != nil {
+		return false, types.NewError(types.ErrPluginNotAvailable, fmt.Sprintf("delegate %q does not say which versions of the CNI it speaks", d.kind), err.Error())
 	}
 	for _, v := range info.SupportedVersions() {
 		if ok, err := cniversion.GreaterThanOrEqualTo(v, "1.1.0"); ok && err == nil {

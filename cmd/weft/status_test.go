@@ -23,6 +23,8 @@ func TestStatus(t *testing.T) {
 			*) echo '{"code":50,"msg":"sulks"}'; exit 1;; esac`, types.ErrPluginNotAvailable, `STATUS by delegate "own": sulks`},
 		{"delegate too old for STATUS", envBoth, "", `case $CNI_COMMAND in VERSION) echo '{"cniVersion":"1.0.0","supportedVersions":["1.0.0"]}';;
 			*) exit 1;; esac`, 0, ""},
+		{"delegate older than VERSION", envBoth, "", `echo '{"code":100,"msg":"unknown CNI_COMMAND: VERSION"}'; exit 1`, 0, ""},
+		{"delegate does not start", envBoth, "", `exit 4`, types.ErrInternal, `VERSION by delegate "own": exit status 4`},
 		{"delegate is garbage", envBoth, "", `echo garbage`, types.ErrPluginNotAvailable, "does not say which versions of the CNI it speaks"},
 	}
 	for _, tt := range tests {
@@ -54,8 +56,8 @@ func TestErrorsOfDelegate(t *testing.T) {
 		{"in plain words", `echo broken >&2; exit 1`, types.ErrInternal, `broken`},
 		{"without a word", `exit 3`, types.ErrInternal, "exit status 3"},
 		{"in garbage", `echo garbage; exit 1`, types.ErrInternal, "garbage"},
-		{"garbage as the result", `echo garbage`, types.ErrInternal, `ADD by delegate "own": `},
-		{"result of a version that there is not", `echo '{"cniVersion":"9.9.9"}'`, types.ErrInternal, "9.9.9"},
+		{"garbage as the result", `echo garbage`, types.ErrDecodingFailure, `result of ADD by delegate "own"`},
+		{"result of a version that there is not", `echo '{"cniVersion":"9.9.9"}'`, types.ErrDecodingFailure, "9.9.9"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
