@@ -129,10 +129,10 @@ func TestAgentRepairs(t *testing.T) {
 			b.holds(state)
 		})
 	}
-	forwarding, err := os.ReadFile("/proc/sys/net/ipv4/ip_forward")
-	if err != nil || strings.TrimSpace(string(forwarding)) != "1" {
-		t.Errorf("ip_forward is %s, %v", forwarding, err)
-	}
+	until(t, a, "forwarding on again", func(Status) bool {
+		text, err := os.ReadFile("/proc/sys/net/ipv4/ip_forward")
+		return err == nil && strings.TrimSpace(string(text)) == "1"
+	})
 }
 
 // find returns the route to dst.

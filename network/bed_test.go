@@ -86,6 +86,11 @@ func (b *bed) sweep() {
 			}
 		}
 	}
+	b.clean()
+}
+
+// clean takes away what the kernel holds of ours.
+func (b *bed) clean() {
 	k, err := kernel.Open()
 	must(b.t, err)
 	defer k.Close()

@@ -36,8 +36,8 @@ func (a *Agent) pass(ctx context.Context) error {
 	l := &a.loop
 	n, h := a.picture.take(), a.wanted.take()
 	l.full = l.full || n.all || h.all
-	if err := a.adopt(n.config); err != nil || !l.have {
-		return err
+	if a.adopt(n); !l.have {
+		return nil // another text rings the bell
 	}
 	if err := a.findUplinks(ctx, h.uplink); err != nil && !l.up {
 		return a.fail(err)
@@ -66,33 +66,40 @@ func (a *Agent) fail(err error) error {
 
 // adopt makes a new net-conf.json the one in force. One that is wrong, or that cannot be applied while running, is
 // refused with the reason, and the old one stays.
-func (a *Agent) adopt(text string) error {
+func (a *Agent) adopt(n news) {
 	l := &a.loop
-	if text == "" {
-		a.report.waiting("config", errors.New("there is no network config in the store yet; put net-conf.json there"))
-		return nil
+	switch {
+	case n.config == "" && !n.complete:
+		a.report.waiting("config", errNoStore)
+		return
+	case n.config == "":
+		a.report.waiting("config", errNoConfig)
+		return
+	case n.config == l.text:
+		return
 	}
-	if text == l.text {
-		return nil
-	}
-	l.text = text
-	config, err := a.checkConfig(text)
+	l.text = n.config
+	config, err := a.checkConfig(n.config)
 	a.report.refused(a.o.Log, err)
 	if err != nil {
 		if !l.have {
 			a.report.waiting("config", fmt.Errorf("the network config cannot be used: %w", err))
 		}
-		return nil // asking again would not help: a new text rings the bell
+		return
 	}
 	a.report.waiting("config", nil)
 	if l.have {
-		a.o.Log.WithField("config", text).Info("network config changed")
+		a.o.Log.WithField("config", n.config).Info("network config changed")
 	}
-	l.config, l.have, l.full, l.set = config, true, true, false
-	l.backends = nil
-	a.report.config(text)
-	return nil
+	l.config, l.have, l.full, l.set, l.backends = config, true, true, false, nil
+	a.report.config(n.config)
 }
+
+// What the node waits for before it has a config.
+var (
+	errNoStore  = errors.New("the store has not answered yet")
+	errNoConfig = errors.New("there is no network config in the store yet; put net-conf.json there")
+)
 
 // checkConfig parses a net-conf.json and tells whether it can be applied to the node as it runs.
 func (a *Agent) checkConfig(text string) (subnet.Config, error) {
@@ -105,7 +112,7 @@ func (a *Agent) checkConfig(text string) (subnet.Config, error) {
 		return config, err
 	}
 	if held := a.claims.lease(); a.loop.have && held != (subnet.Lease{}) && !config.Holds(held.Subnets) {
-		return config, fmt.Errorf("this node's subnets %s are not subnets of the new network; restart weftd on every node to give up the old ones", held.Subnets)
+		return config, fmt.Errorf("this node's subnets %s are not subnets of the new network %s; restart weftd on every node to give up the old ones", held.Subnets, networksText(config))
 	}
 	a.report.warn(a.o.Log, "net-conf.json", append(warnings, more...))
 	return config, nil
@@ -155,4 +162,13 @@ func complete(ups [2]backend.Uplink, families [2]bool) bool {
 		}
 	}
 	return true
+}
+
+// networksText names a config's networks.
+func networksText(c subnet.Config) string {
+	var all subnet.Subnets
+	for f, n := range c.Networks {
+		all[f] = n.Prefix
+	}
+	return all.String()
 }

@@ -91,12 +91,8 @@ func (a *Agent) tellWaiting(ctx context.Context) error {
 		if a.report.isReady() {
 			return nil
 		}
-		texts := a.report.sentences()
-		if len(texts) == 0 {
-			texts = []string{"weftd is starting"}
-		}
-		text := strings.Join(texts, "; ")
-		if text == told {
+		text := strings.Join(a.notReady(), "; ")
+		if text == told || text == "" {
 			continue
 		}
 		told = text

@@ -111,6 +111,7 @@ func (a *Agent) notReady() []string {
 	r := &a.report
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	add(len(why) > 0 && r.storeErr != "", r.storeErr)
 	add(r.kernelErr != "", r.kernelErr)
 	add(!r.inStep && len(why) == 0, "the first pass over the kernel is not done yet")
 	add(r.fire.Error != "", "firewall: "+r.fire.Error)

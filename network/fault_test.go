@@ -1,0 +1,188 @@
+package network
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/weft-network/weft/subnet"
+)
+
+func TestAgentRefusesConfigsItCannotApply(t *testing.T) {
+	b := newBed(t, dual)
+	b.peer(2)
+	a, _ := b.run()
+	until(t, a, "ready", ready)
+	state := b.held()
+	for _, c := range []struct{ name, config, want string }{
+		{"garbage", `{"Network":`, "JSON"},
+		{"wrong value", `{"Network":"10.5.0.0/16","SubnetLen":31}`, "SubnetLen"},
+		{"wrong backend key", `{"Network":"10.5.0.0/16","Backend":{"Type":"vxlan","VNI":-1}}`, "VNI"},
+		{"unknown backend", `{"Network":"10.5.0.0/16","Backend":{"Type":"carrier-pigeon"}}`, "carrier-pigeon"},
+		{"another network", `{"Network":"10.99.0.0/16"}`, "10.99.0.0/16"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b.t = t
+			b.cluster.SetConfig(c.config)
+			s := until(t, a, "refused", func(s Status) bool { return strings.Contains(strings.Join(s.Warnings, " "), c.want) })
+			if s.Config != dual || !s.Ready || b.held() != state {
+				t.Errorf("in force %s, ready %v, kernel\n%s", s.Config, s.Ready, b.held())
+			}
+		})
+	}
+	b.t = t
+	b.cluster.SetConfig(strings.Replace(dual, `"vxlan"`, `"vxlan","MTU":1400`, 1))
+	until(t, a, "mended", func(s Status) bool { return len(s.Warnings) == 0 && s.Ready && s.MTU == 1330 })
+	if want := strings.ReplaceAll(strings.ReplaceAll(state, "mtu 1450", "mtu 1350"), "mtu 1430", "mtu 1330"); b.held() != want {
+		t.Errorf("the kernel holds\n%s, want\n%s", b.held(), want)
+	}
+}
+
+func TestAgentWaitsForTheConfig(t *testing.T) {
+	b := newBed(t, "")
+	a, _ := b.run()
+	until(t, a, "told", func(s Status) bool {
+		text, err := os.ReadFile(b.o.SubnetFile + ".waiting")
+		return err == nil && strings.Contains(string(text), "no network config")
+	})
+	b.cluster.SetConfig(dual)
+	until(t, a, "ready", ready)
+	if _, err := os.Stat(b.o.SubnetFile + ".waiting"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the file that says what is waited for is still there: %v", err)
+	}
+}
+
+func TestAgentWaitsForTheUplink(t *testing.T) {
+	b := newBed(t, dual)
+	must(t, netlink.LinkDel(b.link("eth0")))
+	a, _ := b.run()
+	until(t, a, "told", func(s Status) bool { return strings.Contains(strings.Join(s.Waiting, " "), "no IPv4 uplink") })
+	v := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "eth0", MTU: 1500}, PeerName: "wire"}
+	must(t, netlink.LinkAdd(v))
+	must(t, netlink.LinkSetUp(b.link("eth0")))
+	b.address("192.0.2.1/24")
+	b.address("2001:db8::1/64")
+	b.defaultRoute("192.0.2.254")
+	b.defaultRoute("2001:db8::fe")
+	until(t, a, "ready", ready)
+}
+
+func TestAgentFollowsItsAddress(t *testing.T) {
+	b := newBed(t, dual)
+	b.peer(2)
+	a, _ := b.run()
+	before := until(t, a, "ready", ready)
+	state := b.held()
+	b.address("192.0.2.77/24")
+	addrs, err := netlink.AddrList(b.link("eth0"), netlink.FAMILY_V4)
+	must(t, err)
+	must(t, netlink.AddrDel(b.link("eth0"), &addrs[0])) // takes its secondary with it
+	b.address("192.0.2.78/24")
+	b.defaultRoute("192.0.2.254")
+	after := until(t, a, "moved", func(s Status) bool { return s.Lease.PublicIPs[0] == "192.0.2.78" })
+	if d := strings.Join(after.Lease.Subnets, ","); d != strings.Join(before.Lease.Subnets, ",") {
+		t.Errorf("the subnets became %s", d)
+	}
+	b.holds(strings.Replace(state, "local 192.0.2.1 ", "local 192.0.2.78 ", 1))
+}
+
+func TestAgentSurvivesAWipe(t *testing.T) {
+	b := newBed(t, dual)
+	for n := 2; n < 6; n++ {
+		b.peer(n)
+	}
+	a, _ := b.run()
+	until(t, a, "ready", ready)
+	state := b.held()
+	own := a.claims.lease()
+	b.cluster.Wipe()
+	for n := 2; n < 6; n++ {
+		b.peer(n)
+	}
+	until(t, a, "claimed again", func(Status) bool {
+		for _, l := range b.cluster.Leases() {
+			if l == own {
+				return true
+			}
+		}
+		return false
+	})
+	b.holds(state)
+	if s := a.Status(); s.Kernel.Repairs["route"] != 0 {
+		t.Errorf("the kernel was changed meanwhile: %+v", s.Kernel)
+	}
+}
+
+func TestAgentStartsWithoutTheStore(t *testing.T) {
+	b := newBed(t, dual)
+	two, three := b.peer(2), b.peer(3)
+	a, stop := b.run()
+	s := until(t, a, "ready", ready)
+	stop()
+	own := a.claims.lease()
+	_, err := subnet.Saved{Config: s.Config, Own: own, Peers: []subnet.Lease{two, three}}.Save(b.o.StateFile)
+	must(t, err)
+	state := b.held()
+	b.t.Log("as after a reboot: kernel and /run are empty, and the store is away")
+	b.clean()
+	must(t, os.Remove(b.o.SubnetFile))
+	b.cluster.Break(errors.New("connection refused"))
+	a, _ = b.run()
+	until(t, a, "ready without the store", ready)
+	if got := b.held(); got != state {
+		t.Errorf("the kernel holds\n%s, want\n%s", got, state)
+	}
+	b.cluster.Remove(three.Subnets)
+	b.cluster.Mend()
+	until(t, a, "store back", func(s Status) bool { return s.Store.Connected && len(s.Peers) == 1 })
+	if strings.Contains(b.held(), "10.5.3.0/24") {
+		b.holds(strings.Join(without(b.held(), "10.5.3.0", "fd00:5:0:3:", "04:03", "06:03"), ""))
+	}
+}
+
+// without are the lines of text that hold none of the words.
+func without(text string, words ...string) []string {
+	var out []string
+	for _, line := range strings.SplitAfter(text, "\n") {
+		keep := true
+		for _, w := range words {
+			keep = keep && !strings.Contains(line, w)
+		}
+		if keep {
+			out = append(out, line)
+		}
+	}
+	return out
+}
+
+func TestAgentServesTheOthersWhenOnePeerIsBad(t *testing.T) {
+	b := newBed(t, dual)
+	b.peer(2)
+	bad := b.peer(3)
+	bad.Data = [2]string{`{"VNI":1,"VtepMAC":"not a MAC"}`, bad.Data[1]}
+	b.cluster.Put(bad)
+	a, _ := b.run()
+	s := until(t, a, "ready", ready)
+	if len(s.Peers) != 2 || !s.Peers[0].Programmed || s.Peers[1].Programmed || !strings.Contains(s.Peers[1].Error, "not a MAC") {
+		t.Errorf("peers %+v", s.Peers)
+	}
+	b.peer(3)
+	until(t, a, "mended", func(s Status) bool { return s.Peers[1].Programmed && len(s.Warnings) == 0 })
+}
+
+func TestAgentRefusesAnAddressInUse(t *testing.T) {
+	b := newBed(t, dual)
+	other := b.peer(2)
+	other.PublicIP[subnet.Inet] = prefix("192.0.2.%d/32", 1).Addr()
+	b.cluster.Put(other)
+	a, _ := b.run()
+	until(t, a, "told", func(s Status) bool {
+		text := strings.Join(s.Waiting, " ")
+		return strings.Contains(text, "192.0.2.1") && strings.Contains(text, "n2")
+	})
+	b.peer(2)
+	until(t, a, "ready", ready)
+}
