@@ -63,19 +63,22 @@ type savedLease struct {
 
 // encode is written out by hand: it runs after every change of a lease, with thousands of them.
 func (s Saved) encode() []byte {
-	peers := slices.Clone(s.Peers)
-	slices.SortFunc(peers, func(a, b Lease) int { return a.Subnets.Compare(b.Subnets) })
-	b := make([]byte, 0, 256*(len(peers)+2)+len(s.Config))
+	order := make([]*Lease, len(s.Peers))
+	for i := range s.Peers {
+		order[i] = &s.Peers[i]
+	}
+	slices.SortFunc(order, func(a, b *Lease) int { return a.Subnets.Compare(b.Subnets) })
+	b := make([]byte, 0, 256*(len(order)+2)+len(s.Config))
 	b = append(b, `{"Version":`...)
 	b = strconv.AppendInt(b, savedVersion, 10)
 	b = append(b, ",\n\"Config\":"...)
 	b = appendString(b, s.Config)
 	if s.Own != (Lease{}) {
 		b = append(b, ",\n\"Own\":"...)
-		b = appendLease(b, s.Own)
+		b = appendLease(b, &s.Own)
 	}
 	b = append(b, ",\n\"Peers\":["...)
-	for i, l := range peers {
+	for i, l := range order {
 		if i > 0 {
 			b = append(b, ',')
 		}
@@ -85,7 +88,7 @@ func (s Saved) encode() []byte {
 	return append(b, "]}\n"...)
 }
 
-func appendLease(b []byte, l Lease) []byte {
+func appendLease(b []byte, l *Lease) []byte {
 	b = append(b, `{"Subnets":["`...)
 	b = appendPrefix(b, l.Subnets[Inet])
 	b = append(b, `","`...)

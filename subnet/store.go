@@ -11,18 +11,23 @@ import (
 // Both methods return an error that says what was attempted on what; the caller's loop backs off and calls again.
 type Store interface {
 	// Claim makes this node's lease carry want.Attrs, and returns the lease as it is stored. A node that has a lease
-	// (found by Attrs.Node, else by a lease of flanneld's or a reservation with its PublicIP) keeps its subnets, also when the
-	// address changed, as long as want.Config holds them; else want.Previous is taken if it is free, else a free
-	// subnet, each family on its own. A lease that is left for another is removed in the same step. Only other
-	// entries count as taken: leases, reservations, and what cannot be understood. It is idempotent: when nothing
-	// differs, nothing is written. Errors: ErrAddressInUse, ErrExhausted, ErrIdentityInUse, or the store's own, wrapped.
+	// keeps its subnets, also when its address changed, as long as want.Config holds them; else want.Previous is taken
+	// if it is free, else a free subnet, each family on its own. Its lease is the one with its Attrs.Node, else one of
+	// flanneld's or a reservation with its PublicIP. What another node is alive behind, its address or this node's
+	// identity, is refused with ErrAddressInUse or ErrIdentityInUse, which name that node, its address and subnets;
+	// what nobody is alive behind any more is the node's own: it has a new name, or a new address. A node is alive
+	// while its agent watches.
+	//
+	// A lease that is left for another is removed in the same step. Leases, reservations and entries that cannot be
+	// understood count as taken. Claim is idempotent: when nothing differs, nothing is written. Other errors are
+	// ErrExhausted or the store's own, wrapped.
 	Claim(ctx context.Context, want Want) (Lease, error)
 
 	// Watch calls f with the whole picture now and after every change, one call at a time, and keeps the claims made
-	// by Claim alive until ctx ends; the claim itself survives for as long as the store keeps it. It returns ctx.Err() when ctx ends, any
-	// other error when the store cannot be read or followed (short interruptions it may ride over); the caller then
-	// calls Watch again, and the first Snapshot of the new call replaces all that came before.
-	// Where f returns false, the store reads everything again after a short while and calls f with what it read.
+	// by Claim alive until ctx ends; the claim itself survives for as long as the store keeps it. It returns ctx.Err()
+	// when ctx ends, any other error when the store cannot be read or followed (short interruptions it may ride over);
+	// the caller then calls Watch again, and the first Snapshot of the new call replaces all that came before. Where f
+	// returns false, the store reads everything again after a short while and calls f with what it read.
 	Watch(ctx context.Context, f func(Snapshot) (believed bool)) error
 
 	// Health tells how the connection to the store is. It is cheap and safe to call at any time.

@@ -92,30 +92,35 @@ func (s *Store) Claim(ctx context.Context, want subnet.Want) (subnet.Lease, erro
 	return lease, nil
 }
 
-// own finds the subnets of the lease that is the node's already, or that is reserved for it; zero if there is none.
+// own finds the subnets of the lease that is the node's already, or that is reserved for it, or that a node at its
+// address left behind; zero if there is none. A node is alive while a Watch of the Store that claimed goes on.
 func (c *Cluster) own(want subnet.Want, s *Store) (subnet.Subnets, error) {
-	var byNode, byAddress []subnet.Subnets
+	var byNode, byAddress, left []subnet.Subnets
+	var errs []error
 	for key, e := range c.entries {
+		alive := e.owner != nil && e.owner != s && e.owner.watching > 0
 		switch l := e.lease; {
 		case e.fault != nil:
 		case l.Node == want.Attrs.Node:
-			if e.owner != nil && e.owner != s && e.owner.watching > 0 && l.PublicIP != want.Attrs.PublicIP {
-				return subnet.Subnets{}, fmt.Errorf("%w: %s at %s holds %s", subnet.ErrIdentityInUse, l.Node, l.Addresses(), key)
+			if alive && l.PublicIP != want.Attrs.PublicIP {
+				errs = append(errs, fmt.Errorf("%w: %s at %s holds %s", subnet.ErrIdentityInUse, l.Node, l.Addresses(), key))
 			}
 			byNode = append(byNode, key)
 		case !l.Shares(want.Attrs):
-		case l.Node != "":
-			return subnet.Subnets{}, fmt.Errorf("%w: node %s at %s holds %s", subnet.ErrAddressInUse, l.Node, l.Addresses(), key)
-		default:
+		case l.Node == "":
 			byAddress = append(byAddress, key)
+		case alive:
+			errs = append(errs, fmt.Errorf("%w: node %s at %s holds %s", subnet.ErrAddressInUse, l.Node, l.Addresses(), key))
+		default:
+			left = append(left, key)
 		}
 	}
-	for _, keys := range [][]subnet.Subnets{byNode, byAddress} {
+	for _, keys := range [][]subnet.Subnets{byNode, byAddress, left} {
 		if len(keys) > 0 {
-			return slices.MinFunc(keys, better(want)), nil
+			return slices.MinFunc(keys, better(want)), errors.Join(errs...)
 		}
 	}
-	return subnet.Subnets{}, nil
+	return subnet.Subnets{}, errors.Join(errs...)
 }
 
 // better puts the keys first that the config holds, and that the node remembers.

@@ -22,6 +22,8 @@ func claimCases() []testcase {
 		{"changed attributes keep the subnet", claimChanged},
 		{"lost lease is claimed again", claimLost},
 		{"address of another node", claimAddressInUse},
+		{"address of a node that is gone", claimRenamed},
+		{"identity of another node", claimCloned},
 		{"claims at the same time", claimMany},
 	}
 }
@@ -154,6 +156,45 @@ func claimAddressInUse(b *bed) {
 	third := b.claim(b.store(3), b.want(3))
 	if p := w.untilLease(third); len(p.Leases) != 2 || p.Leases[own.Subnets] != own {
 		b.Errorf("a refused claim left something behind:\n%s", show(p))
+	}
+}
+
+// claimRenamed starts an agent under another name where one was before.
+func claimRenamed(b *bed) {
+	b.configure(single)
+	_, own, w := b.join(1)
+	w.stop()
+	renamed := b.want(2)
+	renamed.Attrs.PublicIP = own.PublicIP
+	l := b.claim(b.store(2), renamed)
+	if p := watch(b.T, b.store(3), nil).untilLease(l); l.Subnets != own.Subnets && len(p.Leases) != 2 {
+		b.Errorf("the node with %s has another name; the picture is\n%s", own.Subnets, show(p))
+	}
+}
+
+// claimCloned starts two agents with one identity, at two addresses, and stops the first.
+func claimCloned(b *bed) {
+	b.configure(single)
+	_, own, w := b.join(1)
+	clone, want := b.store(1), b.want(1)
+	want.Attrs.PublicIP[subnet.Inet] = address(subnet.Inet, 101)
+	l, err := tryClaim(b.Context(), clone, want)
+	if !errors.Is(err, subnet.ErrIdentityInUse) {
+		b.Fatalf("Claim with the identity of another node returned %s, %v: want ErrIdentityInUse", showLease(l), err)
+	}
+	for _, named := range []string{own.Node, own.Addresses(), own.Subnets.String()} {
+		if !strings.Contains(err.Error(), named) {
+			b.Errorf("the error does not name %s: %v", named, err)
+		}
+	}
+	third := b.claim(b.store(3), b.want(3))
+	if p := w.untilLease(third); p.Leases[own.Subnets] != own {
+		b.Errorf("a refused claim changed something:\n%s", show(p))
+	}
+	w.stop()
+	successor := b.claim(b.store(1), want)
+	if successor.Subnets != own.Subnets {
+		b.Errorf("the successor of a node with %s got %s", own.Subnets, successor.Subnets)
 	}
 }
 

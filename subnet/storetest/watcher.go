@@ -20,6 +20,7 @@ type watcher struct {
 	t        *testing.T
 	pictures chan subnet.Snapshot
 	retry    chan struct{} // takes one value, or is closed: whoever waits calls Watch again
+	stop     func()        // ends the Watch, as the end of an agent does; may be called twice
 	last     subnet.Snapshot
 }
 
@@ -63,10 +64,11 @@ func watch(t *testing.T, s subnet.Store, doubt func(subnet.Snapshot) bool) *watc
 			}
 		}
 	}()
-	t.Cleanup(func() {
+	w.stop = func() {
 		cancel()
 		<-done
-	})
+	}
+	t.Cleanup(w.stop)
 	return w
 }
 
