@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os/exec"
 	"time"
 
 	"github.com/google/nftables"
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
 
 	"github.com/weft-network/weft/subnet"
 )
@@ -34,7 +34,7 @@ type Choice struct {
 // Choose picks the rendering for this host. prefer is Auto, or the name of the one to take. Auto takes nftables, which
 // needs no binary, announces changes and lives beside rules of any kind; even Docker's FORWARD policy is no reason against it
 // where Docker's iptables is the variant on nftables, see NFTables. It takes iptables where nftables cannot do what is needed:
-// the kernel refuses our rules (before 5.2), or iptables-legacy's FORWARD chain drops what nobody accepted, and
+// the kernel is older than 5.2, or iptables-legacy's FORWARD chain drops what nobody accepted, and
 // only a rule in that chain changes this. interval is how often iptables-legacy is looked at. The error says what would help.
 func Choose(ctx context.Context, prefer string, interval time.Duration, log logrus.FieldLogger) (Choice, error) {
 	switch prefer {
@@ -65,14 +65,10 @@ func Choose(ctx context.Context, prefer string, interval time.Duration, log logr
 }
 
 func chooseNFTables(reason string) (Choice, error) {
-	n, err := NewNFTables()
-	if err == nil {
-		err = n.probe()
-	}
-	if err != nil {
+	if err := works(); err != nil {
 		return Choice{}, fmt.Errorf("nftables does not work here: %w", err)
 	}
-	return Choice{Firewall: n, Name: NFTablesByName, Reason: reason}, nil
+	return Choice{Firewall: NewNFTables(), Name: NFTablesByName, Reason: reason}, nil
 }
 
 // chooseIPTables takes the host's own variant, but the legacy one where that drops, because only its own rules help then.
@@ -88,25 +84,34 @@ func chooseIPTables(reason string, interval time.Duration) (Choice, error) {
 	return Choice{Firewall: t, Name: IPTablesByName, Reason: reason}, nil
 }
 
-// probe tries whether the kernel takes rules of every kind that Plan makes. They come and go in one transaction, so no packet meets them.
-func (n *NFTables) probe() error {
-	table := &nftables.Table{Name: tableName + "-probe", Family: nftables.TableFamilyINet}
-	rules := byChain(Plan(Config{
-		Networks:   multicast,
-		Subnets:    [2]netip.Prefix{multicast[subnet.Inet]},
-		Masquerade: [2]bool{true, true},
-		Tunnels:    []Tunnel{{Port: 1}},
-	}))
-	want := map[string][]nftRule{}
-	for _, h := range hooks {
-		want[h.chain.String()] = renderNFT(rules[h.chain], table.Family)
+// works tells why nftables cannot be used here, as far as that can be seen without writing: a transaction that is undone takes
+// the kernel longer than all else that weftd does at its start. What is left to find out is a kernel that was built without
+// masquerading for nftables; then Sync says so.
+func works() error {
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		return fmt.Errorf("ask for the kernel's release: %w", err)
 	}
-	n.addTable(table, want)
-	n.conn.DelTable(table)
-	if err := n.conn.Flush(); err != nil {
-		return fmt.Errorf("try rules in a table that is not kept: %w", err)
+	if release := unix.ByteSliceToString(name.Release[:]); before(release, 5, 2) {
+		return fmt.Errorf("kernel %s cannot masquerade in a table of both families, 5.2 and later can", release)
+	}
+	conn, err := nftables.New()
+	if err != nil {
+		return fmt.Errorf("open nftables: %w", err)
+	}
+	if _, err := conn.ListTablesOfFamily(nftables.TableFamilyINet); err != nil {
+		return fmt.Errorf("list nftables tables: %w", err)
 	}
 	return nil
+}
+
+// before tells whether release is of an older kernel than major.minor. One that is not understood is not.
+func before(release string, major, minor int) bool {
+	var x, y int
+	if n, _ := fmt.Sscanf(release, "%d.%d", &x, &y); n < 2 {
+		return false
+	}
+	return x < major || (x == major && y < minor)
 }
 
 // legacyDrops says in words that iptables-legacy's FORWARD chain drops what nobody accepted; "" where it does not, or

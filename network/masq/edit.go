@@ -1,32 +1,31 @@
 package masq
 
-// edit is one step of changing a chain: insert rule at the 1-based position, or delete what is there.
+// edit is one step of changing a list of rules: insert the rule want[new] in front of have[old], or behind all where there is
+// no such, or delete have[old].
 type edit struct {
-	position int
 	insert   bool
-	rule     Rule
+	old, new int
 }
 
-// edits returns the steps that turn the rules have into want, where ok says which of have could be understood. What
-// both begin and end with stays. First the new rules go in, in their order and in front of the old ones, then the old ones go,
-// the last one first: after every step each packet meets either the verdict that it met before, or the new one. So a
-// chain whose first match wins can be changed rule by rule while packets pass.
-func edits(have []Rule, want []Rule) []edit {
+// edits returns the steps that turn the rules have into want. What both begin and end with stays. First the
+// new rules go in, in their order and in front of the old ones, then the old ones go, the last one first: after every
+// step each packet meets either the verdict that it met before, or the new one. So a chain whose first match wins can be
+// changed rule by rule while packets pass.
+func edits[H, W any](have []H, want []W, equal func(H, W) bool) []edit {
 	head := 0
-	for head < len(have) && head < len(want) && have[head] == want[head] {
+	for head < len(have) && head < len(want) && equal(have[head], want[head]) {
 		head++
 	}
 	tail := 0
-	for tail < len(have)-head && tail < len(want)-head && have[len(have)-1-tail] == want[len(want)-1-tail] {
+	for tail < len(have)-head && tail < len(want)-head && equal(have[len(have)-1-tail], want[len(want)-1-tail]) {
 		tail++
 	}
 	var steps []edit
-	inserted := want[head : len(want)-tail]
-	for i, r := range inserted {
-		steps = append(steps, edit{position: head + i + 1, insert: true, rule: r})
+	for i := head; i < len(want)-tail; i++ {
+		steps = append(steps, edit{insert: true, old: head, new: i})
 	}
-	for i := len(have) - tail; i > head; i-- {
-		steps = append(steps, edit{position: i + len(inserted)})
+	for i := len(have) - tail - 1; i >= head; i-- {
+		steps = append(steps, edit{old: i})
 	}
 	return steps
 }

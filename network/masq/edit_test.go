@@ -27,12 +27,7 @@ func toyRules(r *rand.Rand) []Rule {
 	return rules
 }
 
-func step(rules []Rule, e edit) []Rule {
-	if e.insert {
-		return slices.Insert(slices.Clone(rules), e.position-1, e.rule)
-	}
-	return slices.Delete(slices.Clone(rules), e.position-1, e.position)
-}
+func same(a, b Rule) bool { return a == b }
 
 // TestEditsKeepVerdicts tries that at every step each packet meets the old verdict or the new one.
 func TestEditsKeepVerdicts(t *testing.T) {
@@ -40,8 +35,15 @@ func TestEditsKeepVerdicts(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 0))
 		have, want := toyRules(r), toyRules(r)
 		now := slices.Clone(have)
-		for _, e := range edits(have, want) {
-			now = step(now, e)
+		inserted := 0
+		for _, e := range edits(have, want, same) {
+			at := e.old + inserted
+			if e.insert {
+				now = slices.Insert(slices.Clone(now), at, want[e.new])
+				inserted++
+			} else {
+				now = slices.Delete(slices.Clone(now), at, at+1)
+			}
 			for mark := range uint32(16) {
 				v := toyVerdict(now, mark)
 				if v != toyVerdict(have, mark) && v != toyVerdict(want, mark) {
@@ -65,17 +67,17 @@ func TestEditsChangeOnlyWhatDiffers(t *testing.T) {
 		edits      []edit
 	}{
 		{"equal", []Rule{a, b}, []Rule{a, b}, nil},
-		{"first missing", []Rule{b, c}, []Rule{a, b, c}, []edit{{1, true, a}}},
-		{"middle missing", []Rule{a, c}, []Rule{a, b, c}, []edit{{2, true, b}}},
-		{"last missing", []Rule{a, b}, []Rule{a, b, c}, []edit{{3, true, c}}},
-		{"one too many", []Rule{a, d, b}, []Rule{a, b}, []edit{{2, false, Rule{}}}},
-		{"one twice", []Rule{a, a, b}, []Rule{a, b}, []edit{{2, false, Rule{}}}},
-		{"another one", []Rule{a, d, c}, []Rule{a, b, c}, []edit{{2, true, b}, {3, false, Rule{}}}},
-		{"all missing", nil, []Rule{a, b}, []edit{{1, true, a}, {2, true, b}}},
-		{"all too many", []Rule{a, b}, nil, []edit{{2, false, Rule{}}, {1, false, Rule{}}}},
+		{"first missing", []Rule{b, c}, []Rule{a, b, c}, []edit{{true, 0, 0}}},
+		{"middle missing", []Rule{a, c}, []Rule{a, b, c}, []edit{{true, 1, 1}}},
+		{"last missing", []Rule{a, b}, []Rule{a, b, c}, []edit{{true, 2, 2}}},
+		{"one too many", []Rule{a, d, b}, []Rule{a, b}, []edit{{false, 1, 0}}},
+		{"one twice", []Rule{a, a, b}, []Rule{a, b}, []edit{{false, 1, 0}}},
+		{"another one", []Rule{a, d, c}, []Rule{a, b, c}, []edit{{true, 1, 1}, {false, 1, 0}}},
+		{"all missing", nil, []Rule{a, b}, []edit{{true, 0, 0}, {true, 0, 1}}},
+		{"all too many", []Rule{a, b}, nil, []edit{{false, 1, 0}, {false, 0, 0}}},
 	}
 	for _, test := range tests {
-		got := edits(test.have, test.want)
+		got := edits(test.have, test.want, same)
 		if diff := cmp.Diff(test.edits, got, cmp.Comparer(func(a, b edit) bool { return a == b })); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", test.name, diff)
 		}

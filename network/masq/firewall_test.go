@@ -26,7 +26,7 @@ type rendering struct {
 var renderings = []rendering{
 	{
 		name:     "nftables",
-		firewall: func() (Firewall, error) { return NewNFTables() },
+		firewall: func() (Firewall, error) { return NewNFTables(), nil },
 		command:  "iptables-nft",
 		show:     []string{"nft -s list ruleset"},
 		flush:    []string{"nft flush ruleset"},
@@ -82,23 +82,35 @@ func (r rendering) both(t *testing.T, args string) {
 	run(t, strings.Replace(r.command, "iptables", "ip6tables", 1)+" "+args)
 }
 
-// state returns all rules of the namespace, without counters and dates.
+// state returns all rules of the namespace, without counters and dates, and with the chains of a table in the order of
+// their names; the kernel lists them in the order in which they were made.
 func (r rendering) state(t *testing.T) string {
 	t.Helper()
-	var b strings.Builder
+	var lines []string
+	table, chain := "", ""
 	for _, command := range r.show {
 		for line := range strings.Lines(run(t, command)) {
-			if strings.HasPrefix(line, "#") {
+			words := strings.Fields(line)
+			switch {
+			case len(words) == 0 || line[0] == '#' || words[0] == "}" || words[0] == "COMMIT":
 				continue
+			case words[0] == "table" || line[0] == '*':
+				table, chain = command+" "+strings.Join(words, " "), ""
+			case words[0] == "chain" || words[0] == "-A":
+				chain = words[1]
 			}
-			if line, _, chain := strings.Cut(line, " ["); chain && strings.HasPrefix(line, ":") {
-				fmt.Fprintln(&b, line)
-				continue
+			if line[0] == ':' {
+				line, _, _ = strings.Cut(line, " [") // a counter
 			}
-			b.WriteString(line)
+			lines = append(lines, table+" "+chain+"| "+strings.TrimSpace(line))
 		}
 	}
-	return b.String()
+	slices.SortStableFunc(lines, func(a, b string) int {
+		a, _, _ = strings.Cut(a, "|")
+		b, _, _ = strings.Cut(b, "|")
+		return strings.Compare(a, b)
+	})
+	return strings.Join(lines, "\n")
 }
 
 // sync syncs twice and wants no change from the second time.

@@ -194,11 +194,13 @@ func fill(tool *iptables.IPTables, f subnet.Family, p place, lines []string, wan
 	for i := range want {
 		want[i].RandomFully = want[i].RandomFully && tool.HasRandomFully()
 	}
-	for _, step := range edits(have, want) {
+	inserted := 0
+	for _, step := range edits(have, want, func(h, w Rule) bool { return h == w }) {
 		if step.insert {
-			err = tool.Insert(p.table, p.chain, step.position, arguments(step.rule)...)
+			err = tool.Insert(p.table, p.chain, step.old+inserted+1, arguments(want[step.new])...)
+			inserted++
 		} else {
-			err = tool.DeleteById(p.table, p.chain, step.position)
+			err = tool.DeleteById(p.table, p.chain, step.old+inserted+1)
 		}
 		if err != nil {
 			return changed, err

@@ -125,7 +125,7 @@ func deleteChain(conn *nftables.Conn, c *nftables.Chain, chains []*nftables.Chai
 			if !jumpsTo(r, c.Name) {
 				continue
 			}
-			if err := conn.DelRule(&nftables.Rule{Table: from.Table, Chain: from, Handle: r.Handle}); err != nil {
+			if err := conn.DelRule(ruleAt(from, r.Handle)); err != nil {
 				return err
 			}
 		}

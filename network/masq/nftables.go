@@ -34,41 +34,45 @@ var hooks = []hook{
 // NFTables is the Firewall that renders the rules as nftables, by netlink and without any binary. All rules are in
 // the table inet weft, which is replaced as a whole in one transaction. Only what has to be accepted against
 // iptables' FORWARD chain is in that chain's own table, see Config.Forward: no other place would have an effect.
-type NFTables struct {
+type NFTables struct{}
+
+// NewNFTables returns the nftables rendering. It opens nothing that must be closed.
+func NewNFTables() *NFTables { return &NFTables{} }
+
+// pass is one Sync: a socket, and on it the changes that wait to be sent in one transaction.
+type pass struct {
 	conn *nftables.Conn
 }
 
-// NewNFTables returns the nftables rendering. It opens nothing that must be closed.
-func NewNFTables() (*NFTables, error) {
-	conn, err := nftables.New()
-	if err != nil {
-		return nil, fmt.Errorf("open nftables: %w", err)
-	}
-	return &NFTables{conn: conn}, nil
-}
-
-// nftRule is a rule as the kernel lists it.
+// nftRule is a rule in nftables' own terms.
 type nftRule struct {
 	exprs   []expr.Any
 	comment string
 }
 
-func (r nftRule) equal(o nftRule) bool {
-	return r.comment == o.comment && reflect.DeepEqual(r.exprs, o.exprs)
+// equal tells whether the kernel holds r as listed.
+func (r nftRule) equal(listed *nftables.Rule) bool {
+	return r.comment == commentOf(listed) && reflect.DeepEqual(r.exprs, listed.Exprs)
 }
 
 // Sync implements Firewall. In steady state it costs a few netlink dumps.
 func (n *NFTables) Sync(ctx context.Context, c Config) (int, error) {
-	chains, err := n.conn.ListChains()
+	conn, err := nftables.New(nftables.AsLasting())
+	if err != nil {
+		return 0, fmt.Errorf("open nftables: %w", err)
+	}
+	defer conn.CloseLasting() // what it could complain about does not matter any more
+	p := pass{conn: conn}
+	chains, err := conn.ListChains()
 	if err != nil {
 		return 0, fmt.Errorf("list nftables chains: %w", err)
 	}
 	rules := byChain(Plan(c))
-	changed, err := n.syncTable(rules, chains)
+	changed, err := p.syncTable(rules, chains)
 	if err != nil {
 		err = fmt.Errorf("write nftables table inet %s: %w", tableName, err)
 	}
-	accepted, errAccept := n.syncAccept(rules[Forward], chains)
+	accepted, errAccept := p.syncAccept(rules[Forward], chains)
 	return changed + accepted, errors.Join(err, errAccept, ctx.Err())
 }
 
@@ -80,43 +84,101 @@ func byChain(rules []Rule) map[Chain][]Rule {
 	return m
 }
 
-// syncTable makes our own table hold rules, those of Forward excepted.
-func (n *NFTables) syncTable(rules map[Chain][]Rule, chains []*nftables.Chain) (int, error) {
+// syncTable makes our own table hold rules, those of Forward excepted, by one transaction. Rules that are missing or too
+// many come and go one by one, because the kernel is slow to let go of whole chains; where more than that is wrong,
+// the table is replaced.
+func (p pass) syncTable(rules map[Chain][]Rule, chains []*nftables.Chain) (int, error) {
 	table := &nftables.Table{Name: tableName, Family: nftables.TableFamilyINet}
-	exists, dormant, err := n.findTable(table)
+	exists, dormant, err := p.findTable(table)
 	if err != nil {
 		return 0, err
 	}
-	want := map[string][]nftRule{}
+	var changed int
+	replace := dormant
+	have := map[Chain]*nftables.Chain{}
+	for _, c := range chains {
+		if c.Table.Name != table.Name || c.Table.Family != table.Family {
+			continue
+		}
+		i := slices.IndexFunc(hooks, func(h hook) bool { return h.is(c) })
+		if i < 0 || len(rules[hooks[i].chain]) == 0 {
+			replace = true
+			continue
+		}
+		have[hooks[i].chain] = c
+	}
+	if replace || (exists && len(have) == 0) {
+		p.conn.DelTable(table)
+		exists, have = false, nil
+		changed++
+	}
 	for _, h := range hooks {
-		if len(rules[h.chain]) > 0 {
-			want[h.chain.String()] = renderNFT(rules[h.chain], table.Family)
+		if len(rules[h.chain]) == 0 {
+			continue // a chain for address translation makes the kernel track every connection
+		}
+		if !exists {
+			p.conn.AddTable(table)
+			exists = true
+		}
+		k, err := p.syncChain(h.in(table), have[h.chain], renderNFT(rules[h.chain], table.Family))
+		if err != nil {
+			return 0, err
+		}
+		changed += k
+	}
+	if err := p.conn.Flush(); err != nil {
+		return 0, fmt.Errorf("%w (the kernel needs nf_tables, nft_masq and nft_fib_inet; see --firewall)", err)
+	}
+	return changed, nil
+}
+
+// is tells whether c is the chain of h, and hangs where it should.
+func (h hook) is(c *nftables.Chain) bool {
+	return c.Name == h.chain.String() && c.Type == h.kind && c.Hooknum != nil && *c.Hooknum == *h.number &&
+		c.Priority != nil && *c.Priority == *h.priority && c.Policy != nil && *c.Policy == nftables.ChainPolicyAccept
+}
+
+// in returns the chain of h in table.
+func (h hook) in(table *nftables.Table) *nftables.Chain {
+	accept := nftables.ChainPolicyAccept
+	return &nftables.Chain{
+		Name: h.chain.String(), Table: table, Type: h.kind, Hooknum: h.number, Priority: h.priority, Policy: &accept,
+	}
+}
+
+// syncChain queues what makes chain hold want, where have is nil or the chain as it is, and returns how much that is.
+func (p pass) syncChain(chain, have *nftables.Chain, want []nftRule) (changed int, err error) {
+	var listed []*nftables.Rule
+	if have == nil {
+		p.conn.AddChain(chain)
+		changed++
+	} else if listed, err = p.conn.GetRules(chain.Table, chain); err != nil {
+		return 0, fmt.Errorf("list rules of nftables chain %s: %w", chain.Name, err)
+	}
+	steps := edits(listed, want, func(r *nftables.Rule, w nftRule) bool { return w.equal(r) })
+	for _, step := range steps {
+		if !step.insert {
+			_ = p.conn.DelRule(ruleAt(chain, listed[step.old].Handle)) // fails only without a handle
+			continue
+		}
+		r := &nftables.Rule{Table: chain.Table, Chain: chain, Exprs: want[step.new].exprs, UserData: comment(want[step.new].comment)}
+		if step.old < len(listed) {
+			r.Position = listed[step.old].Handle
+			p.conn.InsertRule(r)
+		} else {
+			p.conn.AddRule(r)
 		}
 	}
-	if len(want) == 0 && !exists {
-		return 0, nil
-	}
-	differ, err := n.compare(table, want, chains)
-	if dormant || len(want) == 0 {
-		differ++
-	}
-	if err != nil || differ == 0 {
-		return 0, err
-	}
-	n.conn.AddTable(table) // so that there is one to delete
-	n.conn.DelTable(table)
-	if len(want) > 0 {
-		n.addTable(table, want)
-	}
-	if err := n.conn.Flush(); err != nil {
-		return 0, err
-	}
-	return differ, nil
+	return changed + len(steps), nil
+}
+
+func ruleAt(c *nftables.Chain, handle uint64) *nftables.Rule {
+	return &nftables.Rule{Table: c.Table, Chain: c, Handle: handle}
 }
 
 // findTable tells whether table exists, and whether somebody has put it to sleep.
-func (n *NFTables) findTable(table *nftables.Table) (exists, dormant bool, err error) {
-	tables, err := n.conn.ListTablesOfFamily(table.Family)
+func (p pass) findTable(table *nftables.Table) (exists, dormant bool, err error) {
+	tables, err := p.conn.ListTablesOfFamily(table.Family)
 	if err != nil {
 		return false, false, fmt.Errorf("list tables: %w", err)
 	}
@@ -126,84 +188,6 @@ func (n *NFTables) findTable(table *nftables.Table) (exists, dormant bool, err e
 		}
 	}
 	return false, false, nil
-}
-
-func (n *NFTables) addTable(table *nftables.Table, want map[string][]nftRule) {
-	n.conn.AddTable(table)
-	for _, h := range hooks {
-		rules := want[h.chain.String()]
-		if len(rules) == 0 {
-			continue // a chain for address translation makes the kernel track every connection
-		}
-		accept := nftables.ChainPolicyAccept
-		c := n.conn.AddChain(&nftables.Chain{
-			Name: h.chain.String(), Table: table, Type: h.kind,
-			Hooknum: h.number, Priority: h.priority, Policy: &accept,
-		})
-		n.addRules(c, rules)
-	}
-}
-
-func (n *NFTables) addRules(c *nftables.Chain, rules []nftRule) {
-	for _, r := range rules {
-		n.conn.AddRule(&nftables.Rule{
-			Table: c.Table, Chain: c, Exprs: r.exprs,
-			UserData: comment(r.comment),
-		})
-	}
-}
-
-// compare counts what differs between table and want: rules that are missing, too many or at another place, and
-// chains that are not as they should be.
-func (n *NFTables) compare(table *nftables.Table, want map[string][]nftRule, chains []*nftables.Chain) (int, error) {
-	differ := 0
-	seen := map[string]bool{}
-	for _, c := range chains {
-		if c.Table.Name != table.Name || c.Table.Family != table.Family {
-			continue
-		}
-		rules, ok := want[c.Name]
-		if !ok {
-			differ++
-			continue
-		}
-		seen[c.Name] = true
-		if !hangsRight(c) {
-			differ++
-		}
-		have, err := n.list(c)
-		if err != nil {
-			return 0, err
-		}
-		differ += difference(have, rules)
-	}
-	for name, rules := range want {
-		if !seen[name] {
-			differ += 1 + len(rules)
-		}
-	}
-	return differ, nil
-}
-
-// hangsRight tells whether a chain of our table is at the hook where it should be.
-func hangsRight(c *nftables.Chain) bool {
-	return slices.ContainsFunc(hooks, func(h hook) bool {
-		return c.Name == h.chain.String() && c.Type == h.kind && c.Hooknum != nil && *c.Hooknum == *h.number &&
-			c.Priority != nil && *c.Priority == *h.priority && c.Policy != nil && *c.Policy == nftables.ChainPolicyAccept
-	})
-}
-
-// list returns the rules of c.
-func (n *NFTables) list(c *nftables.Chain) ([]nftRule, error) {
-	listed, err := n.conn.GetRules(c.Table, c)
-	if err != nil {
-		return nil, fmt.Errorf("list rules of nftables chain %s: %w", c.Name, err)
-	}
-	rules := make([]nftRule, 0, len(listed))
-	for _, r := range listed {
-		rules = append(rules, nftRule{exprs: r.Exprs, comment: commentOf(r)})
-	}
-	return rules, nil
 }
 
 func comment(s string) []byte { return userdata.AppendString(nil, userdata.TypeComment, s) }
@@ -222,25 +206,6 @@ func renderNFT(rules []Rule, family nftables.TableFamily) []nftRule {
 		rendered = append(rendered, nftRule{exprs: expressions(r, family), comment: r.Why})
 	}
 	return rendered
-}
-
-// difference counts the rules that would have to be added to or taken from have to get want; rules in another order
-// count as one.
-func difference(have, want []nftRule) int {
-	rest := slices.Clone(have)
-	n := 0
-	for _, w := range want {
-		if i := slices.IndexFunc(rest, w.equal); i >= 0 {
-			rest = slices.Delete(rest, i, i+1)
-		} else {
-			n++
-		}
-	}
-	n += len(rest)
-	if n == 0 && !slices.EqualFunc(have, want, nftRule.equal) {
-		return 1
-	}
-	return n
 }
 
 // Remove implements Firewall.

@@ -30,7 +30,7 @@ var tableFamily = [2]nftables.TableFamily{
 // variant) keeps, and only while that chain drops what nobody accepted. Docker makes it so. The jump is
 // behind all rules that look at packets, so that policies which others put there are kept. A foreign chain of another
 // name or table can drop the packets as well, and nothing can be done about that from outside it; ForeignDrops names those.
-func (n *NFTables) syncAccept(rules []Rule, chains []*nftables.Chain) (changed int, err error) {
+func (p pass) syncAccept(rules []Rule, chains []*nftables.Chain) (changed int, err error) {
 	for _, f := range subnet.Families {
 		var own []Rule
 		for _, r := range rules {
@@ -38,7 +38,7 @@ func (n *NFTables) syncAccept(rules []Rule, chains []*nftables.Chain) (changed i
 				own = append(own, r)
 			}
 		}
-		k, err := n.syncAcceptFamily(f, own, chains)
+		k, err := p.syncAcceptFamily(f, own, chains)
 		if err != nil {
 			return changed, fmt.Errorf("accept forwarded %s packets of pods in iptables' FORWARD chain: %w", f, err)
 		}
@@ -47,12 +47,12 @@ func (n *NFTables) syncAccept(rules []Rule, chains []*nftables.Chain) (changed i
 	return changed, nil
 }
 
-func (n *NFTables) syncAcceptFamily(f subnet.Family, rules []Rule, chains []*nftables.Chain) (int, error) {
+func (p pass) syncAcceptFamily(f subnet.Family, rules []Rule, chains []*nftables.Chain) (int, error) {
 	base, ours := findChain(chains, f, "FORWARD"), findChain(chains, f, forwardChain)
 	if base == nil || base.Hooknum == nil || (len(rules) == 0 && ours == nil) {
 		return 0, nil
 	}
-	listed, err := n.conn.GetRules(base.Table, base)
+	listed, err := p.conn.GetRules(base.Table, base)
 	if err != nil {
 		return 0, fmt.Errorf("list rules: %w", err)
 	}
@@ -61,77 +61,55 @@ func (n *NFTables) syncAcceptFamily(f subnet.Family, rules []Rule, chains []*nft
 		if ours == nil {
 			return 0, nil
 		}
-		return n.dropAccept(listed, base, ours)
+		return p.dropAccept(listed, base, ours)
 	}
-	changed, err := n.fillAccept(base.Table, ours, renderNFT(rules, base.Table.Family))
+	changed, err := p.syncChain(&nftables.Chain{Name: forwardChain, Table: base.Table}, ours, renderNFT(rules, base.Table.Family))
 	if err != nil {
 		return 0, err
 	}
-	changed += n.jump(listed, base, drop)
-	return changed, n.conn.Flush()
-}
-
-// fillAccept queues what our chain needs to hold want.
-func (n *NFTables) fillAccept(table *nftables.Table, ours *nftables.Chain, want []nftRule) (int, error) {
-	chain := &nftables.Chain{Name: forwardChain, Table: table}
-	differ := 1 + len(want)
-	if ours == nil {
-		n.conn.AddChain(chain)
-	} else {
-		have, err := n.list(ours)
-		if err != nil {
-			return 0, err
-		}
-		if differ = difference(have, want); differ == 0 {
-			return 0, nil
-		}
-		n.conn.FlushChain(chain)
-	}
-	n.addRules(chain, want)
-	return differ, nil
+	changed += p.jump(listed, base, drop)
+	return changed, p.conn.Flush()
 }
 
 // jump queues what base needs to have exactly one jump to our chain, in front of drop.
-func (n *NFTables) jump(listed []*nftables.Rule, base *nftables.Chain, drop *nftables.Rule) (changed int) {
+func (p pass) jump(listed []*nftables.Rule, base *nftables.Chain, drop *nftables.Rule) (changed int) {
 	want := nftRule{exprs: []expr.Any{&expr.Verdict{Kind: expr.VerdictJump, Chain: forwardChain}}, comment: jumpWhy}
+	wanted := &nftables.Rule{Table: base.Table, Chain: base, Exprs: want.exprs, UserData: comment(want.comment)}
 	right := false
 	for _, r := range listed {
-		if !jumpsTo(r, forwardChain) {
-			if r == drop && !right {
-				n.conn.InsertRule(&nftables.Rule{
-					Table: base.Table, Chain: base, Exprs: want.exprs, UserData: comment(want.comment), Position: drop.Handle,
-				})
-				right = true
-				changed++
-			}
-			continue
-		}
-		if !right && want.equal(nftRule{exprs: r.Exprs, comment: commentOf(r)}) {
+		switch {
+		case r == drop && !right:
+			wanted.Position = drop.Handle
+			p.conn.InsertRule(wanted)
 			right = true
-			continue
+			changed++
+		case !jumpsTo(r, forwardChain):
+		case !right && want.equal(r):
+			right = true
+		default:
+			_ = p.conn.DelRule(ruleAt(base, r.Handle))
+			changed++
 		}
-		_ = n.conn.DelRule(&nftables.Rule{Table: base.Table, Chain: base, Handle: r.Handle}) // fails only without a handle
-		changed++
 	}
 	if !right {
-		n.addRules(base, []nftRule{want})
+		p.conn.AddRule(wanted)
 		changed++
 	}
 	return changed
 }
 
 // dropAccept removes our chain and the jumps to it.
-func (n *NFTables) dropAccept(listed []*nftables.Rule, base, ours *nftables.Chain) (int, error) {
+func (p pass) dropAccept(listed []*nftables.Rule, base, ours *nftables.Chain) (int, error) {
 	changed := 1
 	for _, r := range listed {
 		if jumpsTo(r, forwardChain) {
-			_ = n.conn.DelRule(&nftables.Rule{Table: base.Table, Chain: base, Handle: r.Handle})
+			_ = p.conn.DelRule(ruleAt(base, r.Handle))
 			changed++
 		}
 	}
-	n.conn.FlushChain(ours)
-	n.conn.DelChain(ours)
-	return changed, n.conn.Flush()
+	p.conn.FlushChain(ours)
+	p.conn.DelChain(ours)
+	return changed, p.conn.Flush()
 }
 
 // findChain returns the chain of that name in iptables' filter table of f, or nil.
