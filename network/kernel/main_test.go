@@ -2,11 +2,14 @@ package kernel_test
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
+	"os"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/weft-network/weft/network/kernel"
 	"github.com/weft-network/weft/network/kernel/kerneltest"
@@ -137,4 +140,50 @@ func subnet(inet6 bool, i int) netip.Prefix {
 		return netip.MustParsePrefix(fmt.Sprintf("fd00:5:0:%x::/64", i))
 	}
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 5 + byte(i>>8), byte(i), 0}), 24)
+}
+
+func ipnet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}
+
+// route returns the route to dst as another implementation sees it. To be called in the namespace, like those below.
+func (h host) route(t testing.TB, dst netip.Prefix) *netlink.Route {
+	t.Helper()
+	list, err := netlink.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Dst: ipnet(dst)}, netlink.RT_FILTER_DST)
+	if err != nil || len(list) != 1 {
+		t.Fatalf("routes to %s: %v, %v", dst, list, err)
+	}
+	return &list[0]
+}
+
+// neighbour returns the neighbour that stands for peer i.
+func (h host) neighbour(t testing.TB, i int) *netlink.Neigh {
+	t.Helper()
+	return h.entry(t, netlink.FAMILY_V4, i)
+}
+
+// forward returns the forwarding entry of peer i.
+func (h host) forward(t testing.TB, i int) *netlink.Neigh {
+	t.Helper()
+	return h.entry(t, unix.AF_BRIDGE, i)
+}
+
+func (h host) entry(t testing.TB, family, i int) *netlink.Neigh {
+	t.Helper()
+	list, err := netlink.NeighList(h.device(t, "flannel.1").Attrs().Index, family)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range list {
+		if n.HardwareAddr.String() == mac(i).String() {
+			n.Family = family
+			return &n
+		}
+	}
+	t.Fatalf("peer %d has no entry of family %d", i, family)
+	return nil
+}
+
+func writeSysctl(name, value string) error {
+	return os.WriteFile("/proc/sys/"+name, []byte(value), 0)
 }

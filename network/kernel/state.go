@@ -184,10 +184,18 @@ func Diff(have, want State) Change {
 
 // diff returns the objects of want that have lacks or holds otherwise, and those of have whose keys want lacks.
 func diff[K comparable, V Object[K]](have, want Set[K, V]) (put, drop Set[K, V]) {
+	found := 0
 	for k, v := range want {
-		if h, ok := have[k]; !ok || h != v {
+		h, ok := have[k]
+		if ok {
+			found++
+		}
+		if !ok || h != v {
 			put.Add(v)
 		}
+	}
+	if found == len(have) {
+		return put, nil
 	}
 	for k, v := range have {
 		if _, ok := want[k]; !ok {
