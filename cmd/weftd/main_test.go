@@ -1,0 +1,146 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+// environ is an environment in a map.
+func environ(m map[string]string) func(string) (string, bool) {
+	return func(k string) (string, bool) { v, ok := m[k]; return v, ok }
+}
+
+func TestFlagsComeFromCommandLineAndEnvironment(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		args []string
+		env  map[string]string
+		want func(*options)
+	}{
+		{"defaults", nil, nil, func(*options) {}},
+		{"two dashes", []string{"--etcd-prefix=/x", "--ip-masq"}, nil, func(o *options) { o.etcdPrefix, o.ipMasq = "/x", true }},
+		{"one dash", []string{"-etcd-prefix", "/x", "-ip-masq=true", "-iface=eth1"}, nil,
+			func(o *options) { o.etcdPrefix, o.ipMasq, o.ifaces = "/x", true, []string{"eth1"} }},
+		{"repeated", []string{"--iface=a", "--iface=b"}, nil, func(o *options) { o.ifaces = []string{"a", "b"} }},
+		{"flannel's verbosity", []string{"-v=2"}, nil, func(o *options) { o.verbosity = 2 }},
+		{"flannel's verbosity apart", []string{"-v", "2"}, nil, func(o *options) { o.verbosity = 2 }},
+		{"flannel's environment", nil, map[string]string{"FLANNELD_IP_MASQ": "true", "FLANNELD_ETCD_PREFIX": "/f"},
+			func(o *options) { o.ipMasq, o.etcdPrefix = true, "/f" }},
+		{"ours before flannel's", nil, map[string]string{"FLANNELD_ETCD_PREFIX": "/f", "WEFTD_ETCD_PREFIX": "/w"},
+			func(o *options) { o.etcdPrefix = "/w" }},
+		{"the command line before both", []string{"--etcd-prefix=/c"}, map[string]string{"WEFTD_ETCD_PREFIX": "/w"},
+			func(o *options) { o.etcdPrefix = "/c" }},
+		{"an empty variable is none", nil, map[string]string{"WEFTD_ETCD_PREFIX": ""}, func(*options) {}},
+		{"node name", nil, map[string]string{"NODE_NAME": "n7"}, func(o *options) { o.nodeName = "n7" }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var want options
+			flagSet(&want)
+			c.want(&want)
+			want.uplink.Ifaces = want.ifaces
+			got, err := parse(c.args, environ(c.env))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(want, got, cmp.AllowUnexported(options{}), cmpopts.EquateEmpty(),
+				cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); d != "" {
+				t.Errorf("options (-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+func TestMistakesAreNamed(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		args []string
+		env  map[string]string
+		want []string
+	}{
+		{"unknown flag", []string{"--ifcae=eth0"}, nil, []string{"--ifcae", "weftd --help"}},
+		{"a flag of Kubernetes", []string{"--kube-subnet-mgr"}, nil, []string{"kube-subnet-mgr", "etcd only"}},
+		{"argument", []string{"eth0"}, nil, []string{`"eth0"`, "flags only"}},
+		{"all at once", []string{"--public-ip=fd00::1", "--iface-regex=(", "--healthz-port=70000", "--firewall=pf", "--log-level=loud", "--subnet-file="}, nil,
+			[]string{"--public-ip", "IPv4", "--iface-regex", "--healthz-port 70000", "nftables", "--log-level", "--subnet-file"}},
+		{"environment", nil, map[string]string{"FLANNELD_IP_MASQ": "perhaps"}, []string{"FLANNELD_IP_MASQ", "perhaps"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			err := run(context.Background(), c.args, environ(c.env), io.Discard, io.Discard)
+			for _, w := range c.want {
+				if err == nil || !strings.Contains(err.Error(), w) {
+					t.Errorf("error %v does not say %q", err, w)
+				}
+			}
+		})
+	}
+}
+
+func TestHelpAndVersion(t *testing.T) {
+	for arg, want := range map[string]string{"--help": "--etcd-endpoints", "-version": "weftd unknown"} {
+		var out bytes.Buffer
+		if err := run(context.Background(), []string{arg}, environ(nil), &out, io.Discard); err != nil || !strings.Contains(out.String(), want) {
+			t.Errorf("%s: %v, printed %s", arg, err, &out)
+		}
+	}
+}
+
+func TestIdentity(t *testing.T) {
+	host := func(name string, err error) func() (string, error) {
+		return func() (string, error) { return name, err }
+	}
+	file := func(text string, err error) func(string) ([]byte, error) {
+		return func(string) ([]byte, error) { return []byte(text), err }
+	}
+	none := errors.New("none")
+	for _, c := range []struct {
+		name, given string
+		host        func() (string, error)
+		file        func(string) ([]byte, error)
+		want        string
+	}{
+		{"given", "n1", host("h", nil), file("m\n", nil), "n1"},
+		{"host name", "", host("h", nil), file("m\n", nil), "h"},
+		{"no host name", "", host("", none), file("m\n", nil), "m"},
+		{"localhost is no name", "", host("localhost.localdomain", nil), file("m\n", nil), "m"},
+		{"nothing", "", host("localhost", nil), file("", none), ""},
+		{"machine-id of an image", "", host("localhost", nil), file("uninitialized\n", nil), ""},
+	} {
+		got, err := identity(c.given, c.host, c.file)
+		if got != c.want || (err == nil) != (c.want != "") {
+			t.Errorf("%s: %q, %v; want %q", c.name, got, err, c.want)
+		}
+	}
+}
+
+func TestSocketIsTakenOverFromTheDeadOnly(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sub", "weftd.sock")
+	first, err := listenUnix(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := listenUnix(path); err == nil || !strings.Contains(err.Error(), "another weftd") {
+		t.Errorf("a living socket was taken over: %v", err)
+	}
+	first.(*net.UnixListener).SetUnlinkOnClose(false)
+	first.Close()
+	second, err := listenUnix(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+}
