@@ -31,7 +31,7 @@ func (s *Store) Claim(ctx context.Context, want subnet.Want) (subnet.Lease, erro
 	if err != nil {
 		return subnet.Lease{}, err
 	}
-	c := claim{s: s, want: want, value: value}
+	c := claim{s: s, want: want, value: value, settled: map[string]int64{}}
 	for range maxRaces {
 		lease, err := c.try(ctx)
 		switch {
@@ -40,7 +40,7 @@ func (s *Store) Claim(ctx context.Context, want subnet.Want) (subnet.Lease, erro
 		case ctx.Err() != nil:
 			return subnet.Lease{}, ctx.Err()
 		case errors.Is(err, subnet.ErrExhausted) && !c.reread:
-			c.reread, c.also = true, nil // the picture may be old
+			c.stale() // the picture may be old
 		case !errors.Is(err, errRaced):
 			return subnet.Lease{}, fmt.Errorf("claim a subnet for node %s: %w", want.Attrs.Node, err)
 		}
@@ -50,12 +50,13 @@ func (s *Store) Claim(ctx context.Context, want subnet.Want) (subnet.Lease, erro
 
 // claim is one call of Claim.
 type claim struct {
-	s      *Store
-	want   subnet.Want
-	value  string
-	also   []subnet.Subnets // taken, as was learned since the picture was made
-	reread bool             // the mirror is not good enough
-	base   *mirror          // read by this claim
+	s       *Store
+	want    subnet.Want
+	value   string
+	also    []subnet.Subnets // taken, as was learned since the picture was made
+	reread  bool             // the mirror is not good enough
+	base    *mirror          // read by this claim
+	settled map[string]int64 // by key, at which revision: holders that do not answer
 }
 
 // try makes one attempt.
@@ -64,14 +65,18 @@ func (c *claim) try(ctx context.Context) (subnet.Lease, error) {
 	if err != nil {
 		return subnet.Lease{}, err
 	}
-	if p.rival != nil {
-		if err := c.s.contest(ctx, p.from, *p.rival, c.want.Attrs); err != nil {
+	for _, r := range p.rivals {
+		if c.settled[r.key] == r.modified {
+			continue
+		}
+		if err := c.s.contest(ctx, r.entry, r.lease, c.want.Attrs); err != nil {
 			return subnet.Lease{}, err
 		}
+		c.settled[r.key] = r.modified
 	}
 	switch {
 	case p.done:
-		return c.hold(p.from.key, p.from.created, p.from.modified, clientv3.LeaseID(p.from.lease), p.to), nil
+		return c.confirm(ctx, p.from)
 	case p.from != nil && p.from.subnets == p.to:
 		return c.update(ctx, p.from)
 	default:
@@ -95,15 +100,32 @@ func (c *claim) look(ctx context.Context) (plan, position, error) {
 	}
 	recent := c.s.own
 	c.s.mu.Unlock()
-	if c.base == nil || c.reread {
+	if c.base == nil {
 		m, err := c.s.list(ctx)
 		if err != nil {
 			return plan{}, position{}, err
 		}
-		c.base = m
+		c.base, c.also = m, nil
 	}
 	p, err := decide(c.base, recent, c.want, c.also)
 	return p, position{c.base.cluster, c.base.revision}, err
+}
+
+// confirm makes sure that the key is what the picture says, which may be a moment old.
+func (c *claim) confirm(ctx context.Context, e *entry) (subnet.Lease, error) {
+	var resp *clientv3.GetResponse
+	err := c.s.request(ctx, "read the lease of "+e.subnets.String(), func(ctx context.Context, cl *clientv3.Client) (err error) {
+		resp, err = cl.Get(ctx, e.key)
+		return err
+	})
+	if err != nil {
+		return subnet.Lease{}, err
+	}
+	if len(resp.Kvs) == 0 || resp.Kvs[0].ModRevision != e.modified {
+		c.stale()
+		return subnet.Lease{}, errRaced
+	}
+	return c.hold(e.key, e.created, e.modified, clientv3.LeaseID(e.lease), e.subnets), nil
 }
 
 // update writes the value of the key that the node has, unless somebody else has written to it meanwhile. The key
@@ -137,7 +159,7 @@ func (c *claim) create(ctx context.Context, p plan, at position) (subnet.Lease, 
 	}
 	key := c.s.o.Prefix + subnetsName + formatKey(p.to)
 	since := clientv3.OpGet(c.s.o.Prefix+subnetsName, clientv3.WithPrefix(), clientv3.WithKeysOnly(), clientv3.WithMinCreateRev(at.revision+1))
-	conditions := []clientv3.Cmp{free(key, p.to)}
+	conditions := []clientv3.Cmp{free(key, p)}
 	then := []clientv3.Op{clientv3.OpPut(key, c.value, clientv3.WithLease(id)), since}
 	if p.from != nil {
 		conditions = append(conditions, clientv3.Compare(clientv3.ModRevision(p.from.key), "=", p.from.modified))
@@ -175,12 +197,14 @@ func (c *claim) create(ctx context.Context, p plan, at position) (subnet.Lease, 
 	return c.hold(key, revision, revision, id, p.to), nil
 }
 
-// free is the condition that nobody has the key, nor one with the same IPv4 subnet and any IPv6 one.
-func free(key string, s subnet.Subnets) clientv3.Cmp {
-	if !s[subnet.Inet].IsValid() {
+// free is the condition that nobody has the key, nor, unless it is the node's own, one with the same IPv4 subnet and
+// any IPv6 one.
+func free(key string, p plan) clientv3.Cmp {
+	mine := p.from != nil && p.from.subnets[subnet.Inet] == p.to[subnet.Inet]
+	if mine || !p.to[subnet.Inet].IsValid() {
 		return clientv3.Compare(clientv3.CreateRevision(key), "=", 0)
 	}
-	half := key[:len(key)-len(formatKey(s))] + formatKey(subnet.Subnets{subnet.Inet: s[subnet.Inet]})
+	half := key[:len(key)-len(formatKey(p.to))] + formatKey(subnet.Subnets{subnet.Inet: p.to[subnet.Inet]})
 	return clientv3.Compare(clientv3.CreateRevision(half), "=", 0).WithPrefix()
 }
 
@@ -214,7 +238,7 @@ func (c *claim) giveUp(ctx context.Context, key string, created int64) error {
 }
 
 // stale makes the next attempt read everything.
-func (c *claim) stale() { c.reread = true }
+func (c *claim) stale() { c.reread, c.base = true, nil }
 
 // grant returns an etcd lease for a new key: the one of the key that it replaces, or one that was granted before and
 // not used, or a new one.

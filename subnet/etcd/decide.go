@@ -1,7 +1,6 @@
 package etcd
 
 import (
-	"fmt"
 	"iter"
 	"slices"
 
@@ -11,34 +10,40 @@ import (
 // plan is what a Claim has to do. Where key equals from.key the value is written anew; where there is no from, the key
 // is created; else the key is created and from goes.
 type plan struct {
-	done  bool           // the store holds what is wanted
-	rival *subnet.Lease  // whoever holds the key must not be alive for the plan to be right; nil if that is known
-	from  *entry         // what the node has now
-	to    subnet.Subnets // what it shall have
+	done   bool           // the store holds what is wanted
+	rivals []rival        // keys whose holders must not be alive for the plan to be right
+	from   *entry         // what the node has now
+	to     subnet.Subnets // what it shall have
+}
+
+// rival is a key and what it says.
+type rival struct {
+	*entry
+	lease subnet.Lease
 }
 
 // decide compares what the node has with what it wants. recent is what this process is known to hold, which may be
 // newer than m; also are subnets that are taken although m does not know it.
 func decide(m *mirror, recent holding, want subnet.Want, also []subnet.Subnets) (plan, error) {
-	own, err := m.own(want, recent)
-	if err != nil {
-		return plan{}, err
+	own, rivals := m.own(want, recent)
+	p := plan{from: own}
+	for _, e := range rivals {
+		p.rivals = append(p.rivals, rival{e, m.lease(e)})
 	}
 	if own == nil {
-		to, err := pick(m, want, want.Previous, nil, also)
-		return plan{to: to}, err
+		var err error
+		p.to, err = pick(m, want, want.Previous, nil, also)
+		return p, err
 	}
 	held := m.lease(own)
-	if recent.is(own) && recent.modified > own.modified {
+	if recent.is(own) && recent.modified > m.revision {
 		held = recent.value
-		own = &entry{key: own.key, subnets: own.subnets, created: own.created, modified: recent.modified, lease: int64(recent.lease)}
 	}
-	p := plan{from: own, to: own.subnets}
-	if held.Node != "" && held.PublicIP != want.Attrs.PublicIP && !recent.is(own) {
-		p.rival = &held
+	if held.Node != "" && held.PublicIP != want.Attrs.PublicIP && !recent.is(own) && !slices.Contains(rivals, own) {
+		p.rivals = append(p.rivals, rival{own, held})
 	}
 	if want.Config.Holds(own.subnets) {
-		p.done = held.Attrs == want.Attrs
+		p.to, p.done = own.subnets, held.Attrs == want.Attrs
 		return p, nil
 	}
 	// The network changed: what can be kept of the old subnets is kept.
@@ -48,33 +53,36 @@ func decide(m *mirror, recent holding, want subnet.Want, also []subnet.Subnets) 
 			previous[f] = q
 		}
 	}
+	var err error
 	p.to, err = pick(m, want, previous, own, also)
 	return p, err
 }
 
-// own finds the key that is the node's already: under its identity, else a lease of flanneld's or a reservation with
-// its address; nil if there is none.
-func (m *mirror) own(want subnet.Want, recent holding) (*entry, error) {
+// own finds the key that is the node's already: under its identity, else one with its address, which is flanneld's, a
+// reservation, or its own under the name that it had before; nil if there is none. Rivals are the keys of other nodes
+// that announce the same address.
+func (m *mirror) own(want subnet.Want, recent holding) (own *entry, rivals []*entry) {
 	var byNode, byAddress []*entry
 	for l := range m.known() {
+		e := m.find(l.Subnets)
 		switch {
-		case l.Node != "" && l.Node == want.Attrs.Node:
-			byNode = append(byNode, m.find(l.Subnets))
+		case l.Node == want.Attrs.Node || recent.is(e):
+			byNode = append(byNode, e)
 		case !l.Shares(want.Attrs):
 		case l.Node != "":
-			return nil, fmt.Errorf("%w: node %s holds %s and announces %s as this node does; give one of them another address, "+
-				"or, where that node is gone for good, delete the key %s",
-				subnet.ErrAddressInUse, l.Node, l.Subnets, l.Addresses(), m.find(l.Subnets).key)
+			rivals = append(rivals, e)
 		default:
-			byAddress = append(byAddress, m.find(l.Subnets))
+			byAddress = append(byAddress, e)
 		}
 	}
 	if e := recent.entry(); e != nil && recent.modified > m.revision {
-		byNode = append(byNode, e)
+		byNode = []*entry{e} // the picture is older than what this process did
+	} else if e := m.find(recent.value.Subnets); e != nil && e.key == recent.key && m.bad[e.key] != nil {
+		byNode = append(byNode, e) // somebody wrote nonsense into it
 	}
-	for _, list := range [][]*entry{byNode, byAddress} {
+	for _, list := range [][]*entry{byNode, byAddress, rivals} {
 		if len(list) > 0 {
-			return slices.MinFunc(list, better(want)), nil
+			return slices.MinFunc(list, better(want)), rivals
 		}
 	}
 	return nil, nil

@@ -18,8 +18,12 @@ func (s *Store) keep(ctx context.Context) error {
 	var lost clientv3.LeaseID
 	for {
 		s.mu.Lock()
-		id := s.own.lease
+		id, node := s.own.lease, s.own.value.Node
+		asked := s.own.key != "" && s.mirror != nil && s.mirror.questions[s.contestKey(node)]
 		s.mu.Unlock()
+		if asked {
+			s.answer(ctx, node)
+		}
 		wait := s.o.TTL // nothing to keep: kick tells when there is
 		if id != 0 && id != lost {
 			ttl, err := s.renew(ctx, id)
@@ -85,7 +89,7 @@ func (s *Store) review(m *mirror) {
 		return
 	}
 	e := m.find(s.own.value.Subnets)
-	if e == nil || e.key != s.own.key || !mine(m.lease(e), s.own.value) {
+	if e == nil || e.key != s.own.key || m.bad[e.key] == nil && !mine(m.lease(e), s.own.value) {
 		s.own = holding{}
 		s.health.Expires = time.Time{}
 		nudge(s.kick)
@@ -96,6 +100,9 @@ func (s *Store) review(m *mirror) {
 		nudge(s.kick)
 	}
 	s.own.lease = clientv3.LeaseID(e.lease)
+	if m.questions[s.contestKey(s.own.value.Node)] {
+		nudge(s.kick)
+	}
 }
 
 // mine tells whether a key says what this node wrote into it, or would have written if it were flanneld.

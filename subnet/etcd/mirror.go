@@ -29,6 +29,7 @@ type mirror struct {
 	lengths      [2][129]int                     // how many entries of index are of which length
 	hidden       map[string]candidate            // by key: those that overlap an older key
 	bad          map[string]error                // by key: those that could not be read
+	questions    map[string]bool                 // keys below "contests"
 
 	decoder *decoder
 	changed []subnet.Subnets // since the last call of drain
@@ -69,6 +70,7 @@ func newMirror(prefix string) *mirror {
 		index:        [2]map[netip.Prefix]*entry{{}, {}},
 		hidden:       map[string]candidate{},
 		bad:          map[string]error{},
+		questions:    map[string]bool{},
 		decoder:      newDecoder(),
 	}
 }
@@ -80,6 +82,10 @@ func (m *mirror) put(kv *mvccpb.KeyValue) {
 	if name == configName {
 		m.touched = m.touched || m.config != string(kv.Value)
 		m.config = string(kv.Value)
+		return
+	}
+	if strings.HasPrefix(name, contestsName) {
+		m.questions[key] = true
 		return
 	}
 	name, ok := strings.CutPrefix(name, subnetsName)
@@ -111,6 +117,7 @@ func (m *mirror) remove(key string) {
 		m.config = ""
 		return
 	}
+	delete(m.questions, key)
 	if _, ok := m.hidden[key]; ok {
 		delete(m.hidden, key)
 		m.touched = true

@@ -37,20 +37,30 @@ func (m *mirror) place(c candidate) {
 			m.lengths[f][p.Bits()]++
 		}
 	}
-	public := c.attrs.PublicIP[subnet.Inet].IsValid() || c.attrs.PublicIP[subnet.Inet6].IsValid()
+	if c.err == nil && c.lease != 0 {
+		c.err = incomplete(c.attrs)
+	}
 	switch {
-	case public && c.err == nil:
+	case c.err == nil && incomplete(c.attrs) == nil:
 		m.leases[c.subnets] = subnet.Lease{Subnets: c.subnets, Attrs: c.attrs}
 	case c.lease == 0 && (c.err == nil || !c.meant):
 		// Whatever note an operator wrote into it, a key without an etcd lease keeps others away from its subnets.
 		m.reservations[c.subnets] = subnet.Lease{Subnets: c.subnets, Attrs: c.attrs}
-	case c.err == nil:
-		c.err = errors.New("the value has neither a PublicIP nor a PublicIPv6: its node cannot be reached")
-		fallthrough
 	default:
 		m.bad[c.key], m.touched = c.err, true
 	}
 	m.changed = append(m.changed, c.subnets)
+}
+
+// incomplete says what a value lacks to be a lease.
+func incomplete(a subnet.Attrs) error {
+	switch {
+	case !a.PublicIP[subnet.Inet].IsValid() && !a.PublicIP[subnet.Inet6].IsValid():
+		return errors.New("the value has neither a PublicIP nor a PublicIPv6: its node cannot be reached")
+	case a.Backend == "":
+		return errors.New("the value has no BackendType: nobody knows how to reach its node")
+	}
+	return nil
 }
 
 // take is the inverse of place.

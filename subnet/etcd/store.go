@@ -26,12 +26,13 @@ type Store struct {
 	dial   sync.Mutex       // guards client; the first use of it may wait for etcd
 	client *clientv3.Client // made when it is first needed
 
-	mu     sync.Mutex       // guards what follows
-	mirror *mirror          // nil while no Watch runs
-	own    holding          // what the last Claim got; zero if nothing
-	spare  clientv3.LeaseID // granted by a Claim that then got no subnet
-	spared time.Time        // when that was
-	health subnet.Health
+	mu      sync.Mutex       // guards what follows
+	mirror  *mirror          // nil while no Watch runs
+	own     holding          // what the last Claim got; zero if nothing
+	spare   clientv3.LeaseID // granted by a Claim that then got no subnet
+	spared  time.Time        // when that was
+	refused refusal          // the last answer of another node that is alive
+	health  subnet.Health
 
 	kick   chan struct{} // the keeper looks at own again
 	relist chan struct{} // Watch reads everything again

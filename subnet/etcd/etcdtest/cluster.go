@@ -17,6 +17,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
 )
 
 // patience is how long anything in a test may take before it counts as broken.
@@ -35,6 +36,7 @@ type member struct {
 	client string // URL
 	peer   string
 	server *embed.Etcd // nil while it is stopped
+	grpc   chan *grpc.Server // what server serves clients with, as soon as it does
 }
 
 // Option changes the config of every member.
@@ -110,9 +112,15 @@ func (c *Cluster) Client(t testing.TB, options ...func(*clientv3.Config)) *clien
 	return client
 }
 
-// Stop stops member i, which keeps its data. To stop a stopped one does nothing.
+// Stop stops member i at once, without a word to anybody, as when it is killed. It keeps its data. To stop a stopped
+// one does nothing.
 func (c *Cluster) Stop(i int) {
 	if m := c.members[i]; m.server != nil {
+		select {
+		case g := <-m.grpc:
+			g.Stop() // Close alone waits for the watches to end, which they do not
+		default:
+		}
 		m.server.Close()
 		m.server = nil
 	}
@@ -166,7 +174,8 @@ func (c *Cluster) ready(m *member) {
 		c.t.FailNow()
 	}
 	select {
-	case <-m.server.Server.ReadyNotify():
+	case g := <-m.grpc:
+		m.grpc <- g
 	case err := <-m.server.Err():
 		c.t.Fatalf("etcd member %s: %v", m.name, err)
 	case <-time.After(patience):
@@ -189,6 +198,8 @@ func (c *Cluster) config(m *member) *embed.Config {
 	for _, o := range c.options {
 		o(cfg)
 	}
+	m.grpc = make(chan *grpc.Server, 1)
+	cfg.ServiceRegister = func(s *grpc.Server) { m.grpc <- s }
 	client, peer := []url.URL{parse(m.client)}, []url.URL{parse(m.peer)}
 	cfg.ListenClientUrls, cfg.AdvertiseClientUrls = client, client
 	cfg.ListenPeerUrls, cfg.AdvertisePeerUrls = peer, peer
