@@ -1,0 +1,220 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/weft-network/weft/network"
+)
+
+// printStatus writes s for a person to read: first what is good or bad, then the node, then the peers.
+func printStatus(out io.Writer, s network.Status, now time.Time) error {
+	var b bytes.Buffer
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	row := func(name, value string) { fmt.Fprintf(w, "%s\t%s\n", name, value) }
+	row("node", fmt.Sprintf("%s, weftd %s", s.Node, s.Version))
+	row("ready", yes(s.Ready))
+	for _, text := range s.Waiting {
+		row("waiting", text)
+	}
+	for _, text := range s.Warnings {
+		row("warning", text)
+	}
+	row("lease", leaseText(s.Lease, now))
+	for _, u := range s.Uplinks {
+		row("uplink", uplinkText(u))
+	}
+	if s.MTU != 0 {
+		row("pods", fmt.Sprintf("mtu %d", s.MTU))
+	}
+	row("store", storeText(s.Store, now))
+	for _, text := range s.Store.Faults {
+		row("", "unreadable: "+text)
+	}
+	row("kernel", kernelText(s.Kernel, now))
+	row("firewall", firewallText(s.Firewall))
+	row("peers", peersText(s.Peers))
+	if len(s.Peers) > 0 {
+		fmt.Fprintln(w)
+		peerTable(w, s.Peers)
+	}
+	w.Flush() // into a buffer: cannot fail
+	_, err := out.Write(trimRight(b.Bytes()))
+	return err
+}
+
+// peerTable writes one line for each peer, those that are not served first.
+func peerTable(w io.Writer, peers []network.PeerStatus) {
+	peers = slices.Clone(peers)
+	slices.SortStableFunc(peers, func(a, b network.PeerStatus) int { return cmp.Compare(rank(a), rank(b)) })
+	fmt.Fprintln(w, "PEER\tSUBNETS\tADDRESSES\tBACKEND\tSTATE")
+	for _, p := range peers {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", cmp.Or(p.Node, "(flanneld)"), strings.Join(p.Subnets, ","),
+			strings.Join(p.PublicIPs, ","), p.Backend, peerState(p))
+	}
+}
+
+func rank(p network.PeerStatus) int {
+	if p.Programmed && p.Error == "" {
+		return 1
+	}
+	return 0
+}
+
+func peerState(p network.PeerStatus) string {
+	switch {
+	case p.Error != "":
+		return "FAILED: " + p.Error
+	case !p.Programmed:
+		return "not in the kernel yet"
+	default:
+		return "ok"
+	}
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "NO"
+}
+
+func leaseText(l *network.LeaseStatus, now time.Time) string {
+	if l == nil {
+		return "none yet"
+	}
+	text := fmt.Sprintf("%s by %s, announced as %s", strings.Join(l.Subnets, " and "), l.Backend, strings.Join(l.PublicIPs, " and "))
+	if l.Expires != nil {
+		text += ", would expire in " + roughly(l.Expires.Sub(now))
+	}
+	return text
+}
+
+func uplinkText(u network.UplinkStatus) string {
+	text := fmt.Sprintf("%s %s on %s, mtu %d", u.Family, u.Address, u.Link, u.MTU)
+	if u.Public != u.Address && u.Public != "" {
+		text += ", announced as " + u.Public
+	}
+	if u.Reason != "" {
+		text += ": " + u.Reason
+	}
+	return text
+}
+
+func storeText(s network.StoreStatus, now time.Time) string {
+	text := cmp.Or(s.Kind, "unknown")
+	if s.Connected {
+		text += ", connected"
+	} else {
+		text += ", NOT CONNECTED"
+	}
+	if s.LastAnswer != nil {
+		text += ", last answer " + roughly(now.Sub(*s.LastAnswer)) + " ago"
+	}
+	return withError(text, s.Error)
+}
+
+func kernelText(k network.KernelStatus, now time.Time) string {
+	text := "NOT IN STEP"
+	if k.InStep {
+		text = "in step"
+	}
+	text += fmt.Sprintf(", %d objects", sum(k.Objects))
+	if k.LastPass != nil {
+		text += fmt.Sprintf(", last pass %s ago took %s", roughly(now.Sub(*k.LastPass)),
+			time.Duration(k.PassSeconds*float64(time.Second)).Round(10*time.Microsecond))
+	}
+	text += fmt.Sprintf("; since the start: %d changes, %d repairs%s", sum(k.Changes), sum(k.Repairs), byKind(k.Repairs))
+	return withError(text, k.Error)
+}
+
+func firewallText(f network.FirewallStatus) string {
+	if f.Rendering == "" {
+		return withError("no rules yet", f.Error)
+	}
+	text := f.Rendering
+	if f.InStep {
+		text += ", in step"
+	} else {
+		text += ", NOT IN STEP"
+	}
+	if f.Reason != "" {
+		text += ": " + f.Reason
+	}
+	return withError(text, f.Error)
+}
+
+func peersText(peers []network.PeerStatus) string {
+	served := 0
+	for _, p := range peers {
+		served += rank(p)
+	}
+	switch {
+	case len(peers) == 0:
+		return "none"
+	case served == len(peers):
+		return fmt.Sprintf("%d, all of them served", len(peers))
+	}
+	return fmt.Sprintf("%d, %d of them NOT SERVED", len(peers), len(peers)-served)
+}
+
+func withError(text, err string) string {
+	if err == "" {
+		return text
+	}
+	return text + "; error: " + err
+}
+
+// byKind lists what is not zero, as " (2 route, 1 neigh)".
+func byKind(counts map[string]uint64) string {
+	var parts []string
+	for _, kind := range slices.Sorted(maps.Keys(counts)) {
+		if counts[kind] > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", counts[kind], kind))
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(parts, ", ") + ")"
+}
+
+func sum[N int | uint64](counts map[string]N) N {
+	var n N
+	for _, c := range counts {
+		n += c
+	}
+	return n
+}
+
+// roughly writes a duration with as many digits as a person wants to read.
+func roughly(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "no time"
+	case d < time.Second:
+		return d.Round(time.Millisecond).String()
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%ds", int(d.Minutes()), int(d.Seconds())%60)
+	default:
+		return fmt.Sprintf("%dh%dm", int(d.Hours()), int(d.Minutes())%60)
+	}
+}
+
+// trimRight removes the spaces that a table leaves at the ends of lines.
+func trimRight(text []byte) []byte {
+	lines := bytes.Split(text, []byte("\n"))
+	for i, line := range lines {
+		lines[i] = bytes.TrimRight(line, " ")
+	}
+	return bytes.Join(lines, []byte("\n"))
+}
