@@ -63,41 +63,63 @@ func FaultNamed(name string) (Fault, error) {
 
 // Repair is what became of a Fault.
 type Repair struct {
-	Fault  Fault
-	Node   string
-	Gone   Listing       // lines that were missing after the fault, as far as somebody was quick enough to see it
-	Wrong  Listing       // lines that differ at the end; empty when all is as it was
-	Time   time.Duration // from the fault to all being as before
-	Before Listing       // what the kernel held, for the curious
+	Fault Fault
+	Node  string
+	Gone  Listing       // what was missing after the fault
+	Wrong Listing       // what the fault had put in its place
+	Time  time.Duration // until all was as before
 }
 
-// Break breaks something on the node and waits until the kernel holds again what it held before. The error says what did
-// not come back.
+// Do breaks it on the node, under weftd's eyes. Where the node has nothing of the kind, the error says so.
+func (f Fault) Do(n *Node) error {
+	if err := f.do(n); err != nil {
+		return fmt.Errorf("break %s on %s: %w", f.Name, n.Name, err)
+	}
+	return nil
+}
+
+// Break breaks something on the node and waits until the kernel holds again what it held before. weftd is stopped while
+// the damage is done and looked at, so that all of it can be seen; the time counts from when it goes on. The
+// error says what did not come back.
 func (n *Node) Break(ctx context.Context, f Fault) (Repair, error) {
 	r := Repair{Fault: f, Node: n.Name}
-	var err error
-	if r.Before, err = n.Listing(); err != nil {
+	before, err := n.Listing()
+	if err != nil {
 		return r, err
 	}
-	begin := time.Now()
-	if err := f.do(n); err != nil {
-		return r, fmt.Errorf("break %s on %s: %w", f.Name, n.Name, err)
+	if err := n.Pause(); err != nil {
+		return r, err
 	}
-	err = await(ctx, "the repair of "+f.Name+" on "+n.Name, func() error {
-		now, err := n.Listing()
+	after, err := n.damage(f)
+	if err := errors.Join(err, n.Resume()); err != nil {
+		return r, err
+	}
+	r.Gone, r.Wrong = before.Missing(after), after.Missing(before)
+	begin := time.Now()
+	err = n.Holds(ctx, before)
+	r.Time = time.Since(begin)
+	return r, err
+}
+
+func (n *Node) damage(f Fault) (Listing, error) {
+	if err := f.Do(n); err != nil {
+		return nil, err
+	}
+	return n.Listing()
+}
+
+// Holds waits until the kernel of the host holds exactly what want says. The error is the difference.
+func (h *Host) Holds(ctx context.Context, want Listing) error {
+	return await(ctx, "the kernel of "+h.Name+" to be as it was", func() error {
+		now, err := h.Listing()
 		if err != nil {
 			return err
 		}
-		r.Time = time.Since(begin)
-		missing, added := r.Before.Missing(now), now.Missing(r.Before)
-		r.Wrong = append(missing, added...)
-		if gone := missing; len(gone) > len(r.Gone) {
-			r.Gone = gone
-		}
-		if len(r.Wrong) > 0 {
-			return fmt.Errorf("%d objects differ:\n-%s\n+%s", len(r.Wrong), strings.Join(missing, "\n-"), strings.Join(added, "\n+"))
+		missing, added := want.Missing(now), now.Missing(want)
+		if len(missing)+len(added) > 0 {
+			return fmt.Errorf("%d objects are missing and %d are too many\n%s%s", len(missing), len(added),
+				missing.marked("- "), added.marked("+ "))
 		}
 		return nil
 	})
-	return r, err
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"slices"
@@ -88,12 +87,23 @@ func Ask(ctx context.Context, name string, r Request, files [3]*os.File) (Respon
 		return resp, fmt.Errorf("send the request to the lab: %w", err)
 	}
 	if err := json.NewDecoder(conn).Decode(&resp); err != nil {
-		if r.Verb == "down" && errors.Is(err, io.EOF) {
-			return resp, nil
-		}
 		return resp, errors.Join(fmt.Errorf("the lab ended: %w", err), context.Cause(ctx))
 	}
+	if r.Verb == "down" {
+		return resp, gone(ctx, name)
+	}
 	return resp, nil
+}
+
+// gone waits until the lab of that name has ended.
+func gone(ctx context.Context, name string) error {
+	return await(ctx, "the end of the lab", func() error {
+		running, err := Running()
+		if err == nil && slices.Contains(running, name) {
+			return errors.New("it still runs")
+		}
+		return err
+	})
 }
 
 // handler does what a request asks for. Its context ends when the one who asked is gone.

@@ -3,7 +3,6 @@ package lab
 import (
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -44,6 +43,15 @@ func (h *Host) Listing() (Listing, error) {
 
 // String returns the lines.
 func (l Listing) String() string { return strings.Join(l, "\n") + "\n" }
+
+// marked returns the lines with mark before each.
+func (l Listing) marked(mark string) string {
+	var b strings.Builder
+	for _, line := range l {
+		b.WriteString(mark + line + "\n")
+	}
+	return b.String()
+}
 
 // Missing returns the lines of l that o does not have.
 func (l Listing) Missing(o Listing) Listing {
@@ -212,14 +220,4 @@ func (h *Host) sysctlLines(map[int]string) (Listing, error) {
 		return nil
 	})
 	return lines, err
-}
-
-// prefixOf returns n as a netip.Prefix; the zero Prefix for nil.
-func prefixOf(n *net.IPNet) netip.Prefix {
-	if n == nil {
-		return netip.Prefix{}
-	}
-	a, _ := netip.AddrFromSlice(n.IP)
-	ones, _ := n.Mask.Size()
-	return netip.PrefixFrom(a.Unmap(), ones)
 }

@@ -75,7 +75,7 @@ func (m Matrix) cell(f subnet.Family, from, to string) string {
 	return passed + " " + milliseconds(m.Checks[i].Time)
 }
 
-// printSummary writes how many checks of a kind passed and how long they took.
+// printSummary writes how many checks of a kind passed, and how long pings took.
 func (m Matrix) printSummary(w io.Writer, k Kind, f subnet.Family) {
 	var times []time.Duration
 	all, size := 0, 0
@@ -92,19 +92,16 @@ func (m Matrix) printSummary(w io.Writer, k Kind, f subnet.Family) {
 	if all == 0 {
 		return
 	}
-	mark, median := passed, "-"
+	mark := passed
 	if len(times) < all {
 		mark = failed
 	}
-	if len(times) > 0 {
+	line := fmt.Sprintf("%s\t%s\t%s\t%d of %d", mark, f, k, len(times), all)
+	if size > 0 && len(times) > 0 {
 		slices.Sort(times)
-		median = milliseconds(times[len(times)/2]) + " ms"
+		line += fmt.Sprintf("\t%d bytes, never fragmented\tmedian %s ms", size, milliseconds(times[len(times)/2]))
 	}
-	what := string(k)
-	if size > 0 {
-		what = fmt.Sprintf("%s (%d bytes, not fragmented)", k, size)
-	}
-	fmt.Fprintf(w, "%s\t%s\t%s\t%d of %d\tmedian %s\n", mark, f, what, len(times), all, median)
+	fmt.Fprintln(w, line)
 }
 
 func milliseconds(d time.Duration) string { return fmt.Sprintf("%.2f", float64(d.Microseconds())/1000) }

@@ -98,12 +98,11 @@ func lastLines(path string, n int) string {
 // errGivenUp says that what is awaited cannot come any more.
 var errGivenUp = errors.New("given up")
 
-// await calls f every few milliseconds until it returns nil. When ctx ends first, or f returns errGivenUp, the
-// error says what was awaited and what f said last.
+// await calls f, at first every millisecond and then more and more seldom, until it returns nil. When ctx ends first, or
+// f returns errGivenUp, the error says what was awaited and what f said last.
 func await(ctx context.Context, what string, f func() error) error {
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for {
+	const longest = 50 * time.Millisecond
+	for pause := time.Millisecond; ; pause = min(pause*5/4, longest) {
 		err := f()
 		if err == nil {
 			return nil
@@ -114,7 +113,7 @@ func await(ctx context.Context, what string, f func() error) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("wait for %s: %w: %w", what, context.Cause(ctx), err)
-		case <-tick.C:
+		case <-time.After(pause):
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -109,20 +110,15 @@ func (l *Lab) printBreak(ctx context.Context, w io.Writer, r Request) error {
 	defer cancel()
 	fmt.Fprintf(w, "%s: %s\n", n.Name, f.About)
 	repair, err := n.Break(ctx, f)
-	repair.Print(w)
+	repair.Print(w, err)
 	return err
 }
 
-// Print writes what was gone and that it came back.
-func (r Repair) Print(w io.Writer) {
-	for _, line := range r.Gone {
-		fmt.Fprintln(w, "  - "+line)
-	}
-	if len(r.Gone) == 0 {
-		fmt.Fprintln(w, "  (it came back before anybody could see that it was gone)")
-	}
-	if len(r.Wrong) == 0 {
-		fmt.Fprintf(w, "%s everything is as it was, %s ms after the fault\n", passed, milliseconds(r.Time))
+// Print writes what was broken and what is so again.
+func (r Repair) Print(w io.Writer, err error) {
+	fmt.Fprint(w, r.Gone.marked("  - "), r.Wrong.marked("  + "))
+	if err == nil {
+		fmt.Fprintf(w, "%s everything is as it was after %s ms\n", passed, milliseconds(r.Time))
 	}
 }
 
@@ -186,6 +182,9 @@ func (l *Lab) restart(ctx context.Context, w io.Writer, name string) error {
 
 // exec runs a command inside a host, with the caller's own input and outputs.
 func (l *Lab) exec(ctx context.Context, args []string, files [3]*os.File) Response {
+	if len(args) > 1 && args[1] == "--" {
+		args = slices.Delete(slices.Clone(args), 1, 2)
+	}
 	if len(args) < 2 {
 		return Response{Code: 2, Error: "exec needs a host and a command"}
 	}

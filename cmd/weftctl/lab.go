@@ -123,8 +123,11 @@ func runInside(ctx context.Context) error {
 		return err
 	}
 	err = lab.RunInside(ctx, bins, os.Args[1:]...)
-	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() == 1 {
-		return errNo
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		if exit.ExitCode() == 1 {
+			return errNo
+		}
+		return fmt.Errorf("the lab ended: %w", err)
 	}
 	return err
 }
