@@ -22,7 +22,6 @@ func claimCases() []testcase {
 		{"changed attributes keep the subnet", claimChanged},
 		{"lost lease is claimed again", claimLost},
 		{"address of another node", claimAddressInUse},
-		{"address of a node that is gone", claimRenamed},
 		{"identity of another node", claimCloned},
 		{"claims at the same time", claimMany},
 	}
@@ -156,19 +155,6 @@ func claimAddressInUse(b *bed) {
 	third := b.claim(b.store(3), b.want(3))
 	if p := w.untilLease(third); len(p.Leases) != 2 || p.Leases[own.Subnets] != own {
 		b.Errorf("a refused claim left something behind:\n%s", show(p))
-	}
-}
-
-// claimRenamed starts an agent under another name where one was before.
-func claimRenamed(b *bed) {
-	b.configure(single)
-	_, own, w := b.join(1)
-	w.stop()
-	renamed := b.want(2)
-	renamed.Attrs.PublicIP = own.PublicIP
-	l := b.claim(b.store(2), renamed)
-	if p := watch(b.T, b.store(3), nil).untilLease(l); l.Subnets != own.Subnets && len(p.Leases) != 2 {
-		b.Errorf("the node with %s has another name; the picture is\n%s", own.Subnets, show(p))
 	}
 }
 

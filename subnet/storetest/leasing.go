@@ -21,6 +21,7 @@ func leasingCases() []testcase {
 		{"flanneld's lease is adopted", adopted},
 		{"flanneld's lease of another node", foreign},
 		{"flanneld's lease outside of the networks", adoptedElsewhere},
+		{"node has a new name", renamed},
 		{"all subnets are taken", exhausted},
 		{"more nodes than subnets at the same time", exhaustedTogether},
 		{"subnet length changes", lengthChanges},
@@ -131,6 +132,19 @@ func adoptedElsewhere(b *bed) {
 	own := b.claim(b.store(1), b.want(1))
 	if p := watch(b.T, b.store(2), nil).untilLease(own); len(p.Leases) != 1 {
 		b.Errorf("the node has more than one lease:\n%s", show(p))
+	}
+}
+
+// renamed starts an agent under another name where one was before: it is the same machine.
+func renamed(b *bed) {
+	b.configure(single)
+	_, own, w := b.join(1)
+	w.stop()
+	want := b.want(2)
+	want.Attrs.PublicIP = own.PublicIP
+	l := b.claim(b.store(2), want)
+	if p := watch(b.T, b.store(3), nil).untilLease(l); l.Subnets != own.Subnets || len(p.Leases) != 1 {
+		b.Errorf("the node with %s has another name; the picture is\n%s", own.Subnets, show(p))
 	}
 }
 
