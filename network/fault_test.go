@@ -1,7 +1,9 @@
 package network
 
 import (
+	"context"
 	"errors"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -175,14 +177,90 @@ func TestAgentServesTheOthersWhenOnePeerIsBad(t *testing.T) {
 
 func TestAgentRefusesAnAddressInUse(t *testing.T) {
 	b := newBed(t, dual)
-	other := b.peer(2)
-	other.PublicIP[subnet.Inet] = prefix("192.0.2.%d/32", 1).Addr()
-	b.cluster.Put(other)
+	leave := b.neighbourNode(2, "192.0.2.1")
 	a, _ := b.run()
 	until(t, a, "told", func(s Status) bool {
 		text := strings.Join(s.Waiting, " ")
 		return strings.Contains(text, "192.0.2.1") && strings.Contains(text, "n2")
 	})
-	b.peer(2)
+	leave()
 	until(t, a, "ready", ready)
+}
+
+// neighbourNode lets node n live in the cluster with the given address until the returned function is called.
+func (b *bed) neighbourNode(n int, address string) (leave func()) {
+	b.t.Helper()
+	config, _, err := subnet.Parse(dual)
+	must(b.t, err)
+	l := b.peer(n)
+	b.cluster.Remove(l.Subnets)
+	l.PublicIP[subnet.Inet] = netip.MustParseAddr(address)
+	s := b.cluster.Store()
+	ctx, cancel := context.WithCancel(context.Background())
+	seen, done := make(chan struct{}, 100), make(chan error, 1)
+	go func() {
+		done <- s.Watch(ctx, func(subnet.Snapshot) bool {
+			seen <- struct{}{}
+			return true
+		})
+	}()
+	<-seen
+	_, err = s.Claim(ctx, subnet.Want{Config: config, Attrs: l.Attrs})
+	must(b.t, err)
+	leave = func() {
+		cancel()
+		<-done
+	}
+	b.t.Cleanup(cancel)
+	return leave
+}
+
+func TestAgentFollowsTheUplinksMTU(t *testing.T) {
+	b := newBed(t, dual)
+	b.peer(2)
+	a, _ := b.run()
+	until(t, a, "ready", ready)
+	state := b.held()
+	must(t, netlink.LinkSetMTU(b.link("eth0"), 1400))
+	until(t, a, "smaller", func(s Status) bool { return s.MTU == 1330 && s.Ready })
+	b.holds(strings.ReplaceAll(strings.ReplaceAll(state, "mtu 1450", "mtu 1350"), "mtu 1430", "mtu 1330"))
+	if env, err := subnet.ReadEnv(b.o.SubnetFile); err != nil || env.MTU != 1330 {
+		t.Errorf("subnet.env %+v, %v", env, err)
+	}
+}
+
+func TestAgentKeepsTheOverlayWhileTheUplinkIsDown(t *testing.T) {
+	b := newBed(t, `{"Network":"10.5.0.0/16"}`)
+	b.peer(2)
+	a, _ := b.run()
+	until(t, a, "ready", ready)
+	state := b.held()
+	must(t, netlink.LinkSetDown(b.link("eth0")))
+	until(t, a, "noticed", func(s Status) bool { return !s.Ready && strings.Contains(strings.Join(s.Waiting, " "), "uplink") })
+	if got := b.held(); got != state {
+		t.Errorf("the kernel holds\n%s, want\n%s", got, state)
+	}
+	must(t, netlink.LinkSetUp(b.link("eth0")))
+	b.defaultRoute("192.0.2.254")
+	until(t, a, "ready again", ready)
+	b.holds(state)
+}
+
+func TestAgentMovesToAnotherUplink(t *testing.T) {
+	b := newBed(t, `{"Network":"10.5.0.0/16"}`)
+	b.peer(2)
+	a, _ := b.run()
+	until(t, a, "ready", ready)
+	state := b.held()
+	v := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "eth1", MTU: 1500}, PeerName: "wire1"}
+	must(t, netlink.LinkAdd(v))
+	must(t, netlink.LinkSetUp(b.link("eth1")))
+	must(t, netlink.LinkSetUp(b.link("wire1")))
+	addr, err := netlink.ParseAddr("198.51.100.1/24")
+	must(t, err)
+	must(t, netlink.AddrAdd(b.link("eth1"), addr))
+	must(t, netlink.LinkDel(b.link("eth0"))) // takes the overlay's device with it
+	must(t, netlink.RouteAdd(&netlink.Route{Gw: prefix("198.51.100.%d/32", 254).Addr().AsSlice(), LinkIndex: b.link("eth1").Attrs().Index}))
+	until(t, a, "moved", func(s Status) bool { return s.Ready && s.Lease.PublicIPs[0] == "198.51.100.1" })
+	b.holds(strings.Replace(state, "local 192.0.2.1 dev eth0", "local 198.51.100.1 dev eth1", 1))
 }
