@@ -142,22 +142,27 @@ func (w *watcher) wait(file *os.File) error {
 		failed = err
 		return count > 0 || err != nil
 	})
-	if errors.Is(failed, unix.ENOBUFS) {
-		w.lost, failed = true, nil
-	}
 	return errors.Join(err, failed)
 }
 
 // drain takes in the messages that are there.
 func (w *watcher) drain(d descriptor) (count int, err error) {
 	fresh := false
-	for ; count < maxEvents; count++ {
+	for ; count < maxEvents || w.lost; count++ {
 		n, err := d.Read(w.in)
 		if err == unix.EAGAIN {
 			return count, nil
 		}
+		if err == unix.ENOBUFS {
+			// What is still queued is from before the gap and no last word on anything. The kernel queues nothing new before it is read.
+			w.lost = true
+			continue
+		}
 		if err != nil {
 			return count, err
+		}
+		if w.lost {
+			continue
 		}
 		if !fresh {
 			w.interest, fresh = w.kernel.watched.snapshot(), true
