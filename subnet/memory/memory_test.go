@@ -175,3 +175,33 @@ func TestDoubt(t *testing.T) {
 		}
 	})
 }
+
+// TestForget cuts the history under a Watch that goes on: at the next change it reads everything again.
+func TestForget(t *testing.T) {
+	c := memory.New()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	calls := 0
+	err := c.Store().Watch(ctx, func(p subnet.Snapshot) bool {
+		calls++
+		switch calls {
+		case 1:
+			c.SetConfig("{}")
+		case 2:
+			if p.Changed == nil || len(p.Changed) != 0 {
+				t.Errorf("after a change of the config, the leases %v may differ", p.Changed)
+			}
+			c.Forget()
+			c.SetConfig("")
+		case 3:
+			if p.Changed != nil {
+				t.Errorf("after the history was forgotten, only %v may differ", p.Changed)
+			}
+			cancel()
+		}
+		return true
+	})
+	if !errors.Is(err, context.Canceled) || calls != 3 {
+		t.Errorf("Watch called f %d times and returned %v", calls, err)
+	}
+}

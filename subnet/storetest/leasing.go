@@ -214,7 +214,9 @@ func lengthChanges(b *bed) {
 
 func familyAdded(b *bed) {
 	b.configure(single)
-	before := b.claim(b.store(1), b.want(1))
+	want := b.want(1)
+	want.Previous = subnets("10.5.77.0/24") // not the one that the node would choose by itself
+	before := b.claim(b.store(1), want)
 	b.configure(dual)
 	after := b.claim(b.store(1), b.want(1))
 	if after.Subnets[subnet.Inet] != before.Subnets[subnet.Inet] {
