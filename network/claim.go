@@ -11,11 +11,12 @@ import (
 // claims is what this node asks the store for and what it got. The pass that keeps the kernel says what is wanted,
 // the task that claims asks the store, which may take its time.
 type claims struct {
-	mu   sync.Mutex
-	want subnet.Want
-	sure bool         // held answers want
-	held subnet.Lease // what the store gave last; zero: nothing yet
-	err  error        // why the last claim failed
+	mu       sync.Mutex
+	want     subnet.Want
+	asked    int          // grows whenever the store has to be asked
+	answered int          // the value of asked that held answers
+	held     subnet.Lease // what the store gave last; zero: nothing yet
+	err      error        // why the last claim failed
 }
 
 // ask says what is wanted. It tells whether the store has to be asked.
@@ -23,16 +24,17 @@ func (c *claims) ask(w subnet.Want) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !reflect.DeepEqual(w, c.want) {
-		c.want, c.sure = w, false
+		c.want = w
+		c.asked++
 	}
-	return !c.sure
+	return c.asked != c.answered
 }
 
 // doubt says that the store may no longer hold what it gave.
 func (c *claims) doubt() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.sure = false
+	c.asked++
 }
 
 // lease returns what the store gave last.
@@ -42,19 +44,22 @@ func (c *claims) lease() subnet.Lease {
 	return c.held
 }
 
-// open returns what the store has to be asked for, if anything.
-func (c *claims) open() (subnet.Want, bool) {
+// open returns what the store has to be asked for; nothing where question is 0.
+func (c *claims) open() (w subnet.Want, question int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	w := c.want
+	w = c.want
 	if !c.held.Subnets.IsZero() {
 		w.Previous = c.held.Subnets
 	}
-	return w, !c.sure && w.Attrs.Node != ""
+	if w.Attrs.Node == "" || c.asked == c.answered {
+		return w, 0
+	}
+	return w, c.asked
 }
 
-// got records the answer to w. It tells whether the lease is another one than before.
-func (c *claims) got(w subnet.Want, l subnet.Lease, err error) (changed bool) {
+// got records the answer to a question. It tells whether the lease is another one than before.
+func (c *claims) got(question int, l subnet.Lease, err error) (changed bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.err = err
@@ -62,8 +67,7 @@ func (c *claims) got(w subnet.Want, l subnet.Lease, err error) (changed bool) {
 		return false
 	}
 	changed = c.held != l
-	c.held = l
-	c.sure = w.Attrs == c.want.Attrs
+	c.held, c.answered = l, question
 	return changed
 }
 
@@ -85,13 +89,13 @@ func (c *claims) failure() error {
 
 // claim asks the store for what is wanted, if that is in doubt.
 func (a *Agent) claim(ctx context.Context) error {
-	want, open := a.claims.open()
-	if !open {
+	want, question := a.claims.open()
+	if question == 0 {
 		return nil
 	}
 	before := a.claims.failure()
 	l, err := a.o.Store.Claim(ctx, want)
-	changed := a.claims.got(want, l, err)
+	changed := a.claims.got(question, l, err)
 	switch {
 	case err != nil && (before == nil || before.Error() != err.Error()) && ctx.Err() == nil:
 		a.o.Log.WithError(err).Warn("claiming a lease failed, trying again")
