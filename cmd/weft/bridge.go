@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"unsafe"
 
 	"github.com/containernetworking/cni/pkg/types"
 	"golang.org/x/sys/unix"
@@ -15,32 +16,47 @@ import (
 	"github.com/weft-network/weft/subnet"
 )
 
-// followLease lets the delegate bridge take away the address that its bridge had from an older lease of this node:
-// without that it refuses every pod, because the bridge "already has an IP address different from" the new one. That
-// is done only if all addresses in the way were ours; for one that was not, it returns a hint for the delegate's error.
+// followLease makes way for the address that the delegate bridge is to give to its bridge, where the bridge still has
+// those of an older lease of this node. The delegate refuses every pod because of one of IPv4, unless it is told to
+// replace it; one of IPv6 it leaves where it is, and with it a route to a subnet that another node may hold by now.
+//
+// Nothing is taken away that was not ours: for such an address, followLease returns a hint for the delegate's error.
 // What the user says of forceAddress counts.
 func (p plugin) followLease(c conf, env subnet.Env, d delegate) (hint string) {
 	name, ok := bridgeName(d)
 	if !ok {
 		return ""
 	}
-	addrs, err := addrsOf(name)
+	index, addrs, err := addrsOf(name)
 	if err != nil {
 		p.log.Printf("cannot see whether %s has an address of an older lease: %v", name, err)
 		return ""
 	}
-	stale := inTheWay(addrs, env)
-	if len(stale) == 0 {
+	stale, left := inTheWay(addrs, env), leftBehind(addrs, env)
+	if len(stale)+len(left) == 0 {
 		return ""
 	}
-	known := slices.DeleteFunc(append(env.Networks[:], records{c.DataDir}.subnets()...), func(n netip.Prefix) bool { return !n.IsValid() })
+	known := append(env.Networks[:], records{c.DataDir}.subnets()...)
+	ours := func(a netip.Prefix) bool {
+		return slices.ContainsFunc(known, func(n netip.Prefix) bool { return n.IsValid() && n.Contains(a.Addr()) })
+	}
+	for _, a := range left {
+		if !ours(a) {
+			continue
+		}
+		if err := deleteAddr(index, a); err != nil {
+			p.log.Printf("cannot take %s, of an older lease, from %s: %v", a, name, err)
+		}
+	}
 	for _, a := range stale {
-		if !slices.ContainsFunc(known, func(n netip.Prefix) bool { return n.Contains(a.Addr()) }) {
+		if !ours(a) {
 			return fmt.Sprintf("%s has the address %s, which is in none of this node's subnets: remove it with \"ip address delete %s dev %s\", "+
 				"or set \"forceAddress\": true in \"delegate\"", name, a, a, name)
 		}
 	}
-	d.conf.set("forceAddress", true)
+	if len(stale) > 0 {
+		d.conf.set("forceAddress", true)
+	}
 	return ""
 }
 
@@ -87,18 +103,30 @@ func inTheWay(addrs []netip.Prefix, env subnet.Env) []netip.Prefix {
 	return stale
 }
 
-// addrsOf returns the addresses of a device, with the lengths of their subnets; none if there is no such device.
-func addrsOf(device string) ([]netip.Prefix, error) {
+// leftBehind returns those addresses of a bridge that the delegate would leave beside the one of env's IPv6 subnet.
+func leftBehind(addrs []netip.Prefix, env subnet.Env) []netip.Prefix {
+	own := env.Subnets[subnet.Inet6]
+	if !own.IsValid() {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(addrs), func(a netip.Prefix) bool {
+		return a.Addr().Is4() || a.Addr().IsLinkLocalUnicast() || a.Overlaps(own)
+	})
+}
+
+// addrsOf returns the index of a device and its addresses, with the lengths of their subnets; none if there is no such
+// device.
+func addrsOf(device string) (int, []netip.Prefix, error) {
 	index, err := indexOf(device)
 	if errors.Is(err, unix.ENODEV) {
-		return nil, nil
+		return 0, nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("look up device %s: %w", device, err)
+		return 0, nil, fmt.Errorf("look up device %s: %w", device, err)
 	}
 	found, err := (&net.Interface{Index: index}).Addrs()
 	if err != nil {
-		return nil, fmt.Errorf("list addresses of %s: %w", device, err)
+		return 0, nil, fmt.Errorf("list addresses of %s: %w", device, err)
 	}
 	var addrs []netip.Prefix
 	for _, a := range found {
@@ -106,7 +134,27 @@ func addrsOf(device string) ([]netip.Prefix, error) {
 			addrs = append(addrs, p)
 		}
 	}
-	return addrs, nil
+	return index, addrs, nil
+}
+
+// deleteAddr takes an IPv6 address from a device. It is no error if it has gone meanwhile: pods are attached at the
+// same time.
+func deleteAddr(index int, a netip.Prefix) error {
+	request := struct { // struct in6_ifreq of linux/ipv6.h
+		addr   [16]byte
+		length uint32
+		index  int32
+	}{a.Addr().As16(), uint32(a.Bits()), int32(index)}
+	socket, err := unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(socket)
+	_, _, failed := unix.Syscall(unix.SYS_IOCTL, uintptr(socket), unix.SIOCDIFADDR, uintptr(unsafe.Pointer(&request)))
+	if failed != 0 && failed != unix.EADDRNOTAVAIL {
+		return failed
+	}
+	return nil
 }
 
 // indexOf returns the index of a device. It asks for that one alone: a node has a device for every pod.

@@ -25,13 +25,14 @@ func TestBridgeFollowsLease(t *testing.T) {
 		pod      string // "" where ADD fails
 		want     string // of the error
 	}{
-		{"other subnets", changed, nil, nil, []string{"10.5.99.1/24", "fd00:5:0:1::1/64", "fd00:5:0:9::1/64"}, "10.5.99.2/24", ""},
+		{"other subnets", changed, nil, nil, []string{"10.5.99.1/24", "fd00:5:0:9::1/64"}, "10.5.99.2/24", ""},
+		{"other subnets, and a stranger's address of IPv6", changed, addTo("cni0", "fd99::1/64"), nil, []string{"10.5.99.1/24", "fd00:5:0:9::1/64", "fd99::1/64"}, "10.5.99.2/24", ""},
 		{"same start, other length", longer, nil, nil, []string{"10.5.72.1/25", "fd00:5:0:1::1/65"}, "10.5.72.3/25", ""},
 		{"other network", elsewhere, nil, nil, []string{"10.6.1.1/24", "fd00:5:0:1::1/64"}, "10.6.1.2/24", ""},
 		{"no change", envBoth, nil, nil, []string{"10.5.72.1/24", "fd00:5:0:1::1/64"}, "10.5.72.3/24", ""},
 		{"a stranger's address after ours", envBoth, addTo("cni0", "192.168.7.1/24"), nil, []string{"10.5.72.1/24", "192.168.7.1/24", "fd00:5:0:1::1/64"}, "10.5.72.3/24", ""},
 		{"a stranger's address, and the lease changed", changed, addTo("cni0", "192.168.7.1/24"), nil,
-			[]string{"10.5.72.1/24", "192.168.7.1/24", "fd00:5:0:1::1/64"}, "", `cni0 has the address 192.168.7.1/24, which is in none of this node's subnets: remove it with "ip address delete 192.168.7.1/24 dev cni0"`},
+			[]string{"10.5.72.1/24", "192.168.7.1/24"}, "", `cni0 has the address 192.168.7.1/24, which is in none of this node's subnets: remove it with "ip address delete 192.168.7.1/24 dev cni0"`},
 		{"other network, and nothing is known of the old one", elsewhere, forget, nil,
 			[]string{"10.5.72.1/24", "fd00:5:0:1::1/64"}, "", `or set "forceAddress": true`},
 		{"the user says no", changed, nil, map[string]any{"forceAddress": false}, []string{"10.5.72.1/24", "fd00:5:0:1::1/64"}, "", "already has an IP address different from 10.5.99.1/24"},

@@ -65,6 +65,9 @@ func TestErrorsOfDelegate(t *testing.T) {
 			h.script(t, "own", tt.script)
 			h.config["delegate"] = map[string]any{"type": "own"}
 			_, err := h.call(t, "ADD", newPod(t, "one"))
+			if got := h.records(t); len(got) != 1 {
+				t.Errorf("records %q: DEL would not know what the delegate was told", got)
+			}
 			if err == nil || codeOf(err) != tt.code || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error %v with code %d, want code %d and %q", err, codeOf(err), tt.code, tt.want)
 			}
