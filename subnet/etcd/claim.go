@@ -16,6 +16,9 @@ import (
 // maxRaces bounds how often one Claim tries again because another node was faster.
 const maxRaces = 64
 
+// maxRereads bounds how often one Claim reads everything.
+const maxRereads = 4
+
 // errRaced says that the store changed under a Claim.
 var errRaced = errors.New("other nodes kept changing the leases")
 
@@ -39,9 +42,9 @@ func (s *Store) Claim(ctx context.Context, want subnet.Want) (subnet.Lease, erro
 			return lease, nil
 		case ctx.Err() != nil:
 			return subnet.Lease{}, ctx.Err()
-		case errors.Is(err, subnet.ErrExhausted) && !c.reread:
+		case errors.Is(err, subnet.ErrExhausted) && c.rereads == 0:
 			c.stale() // the picture may be old
-		case !errors.Is(err, errRaced):
+		case !errors.Is(err, errRaced) || c.rereads > maxRereads:
 			return subnet.Lease{}, fmt.Errorf("claim a subnet for node %s: %w", want.Attrs.Node, err)
 		}
 	}
@@ -54,7 +57,7 @@ type claim struct {
 	want    subnet.Want
 	value   string
 	also    []subnet.Subnets // taken, as was learned since the picture was made
-	reread  bool             // the mirror is not good enough
+	rereads int              // how often a picture turned out to be wrong; the mirror is not used any more then
 	base    *mirror          // read by this claim
 	settled map[string]int64 // by key, at which revision: holders that do not answer
 }
@@ -93,7 +96,7 @@ type position struct {
 // look decides on the mirror that Watch keeps, or else on a picture that is read now.
 func (c *claim) look(ctx context.Context) (plan, position, error) {
 	c.s.mu.Lock()
-	if m := c.s.mirror; m != nil && !c.reread {
+	if m := c.s.mirror; m != nil && c.rereads == 0 {
 		defer c.s.mu.Unlock()
 		p, err := decide(m, c.s.own, c.want, c.also)
 		return p, position{m.cluster, m.revision}, err
@@ -238,7 +241,10 @@ func (c *claim) giveUp(ctx context.Context, key string, created int64) error {
 }
 
 // stale makes the next attempt read everything.
-func (c *claim) stale() { c.reread, c.base = true, nil }
+func (c *claim) stale() {
+	c.base = nil
+	c.rereads++
+}
 
 // grant returns an etcd lease for a new key: the one of the key that it replaces, or one that was granted before and
 // not used, or a new one.
@@ -277,7 +283,8 @@ func (c *claim) hold(key string, created, modified int64, id clientv3.LeaseID, s
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
 	fresh := c.s.own.lease != id
-	c.s.own = holding{key: key, lease: id, created: created, modified: modified, value: lease}
+	c.s.claimed++
+	c.s.own = holding{key: key, lease: id, created: created, modified: modified, value: lease, claim: c.s.claimed}
 	if fresh {
 		c.s.health.Expires = time.Time{}
 		nudge(c.s.kick)

@@ -85,6 +85,7 @@ func (r *real) Store(string) subnet.Store {
 		Endpoints:   []string{r.front.Endpoint()},
 		Prefix:      contractPrefix,
 		RereadDelay: 20 * time.Millisecond,
+		ContestTime: time.Second,
 	})
 	if err != nil {
 		r.t.Fatal(err)

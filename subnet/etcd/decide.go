@@ -36,10 +36,10 @@ func decide(m *mirror, recent holding, want subnet.Want, also []subnet.Subnets) 
 		return p, err
 	}
 	held := m.lease(own)
-	if recent.is(own) && recent.modified > m.revision {
+	if recent.is(own) && recent.newer(m) {
 		held = recent.value
 	}
-	if held.Node != "" && held.PublicIP != want.Attrs.PublicIP && !recent.is(own) && !slices.Contains(rivals, own) {
+	if held.Node != "" && !held.Shares(want.Attrs) && !recent.is(own) && !slices.Contains(rivals, own) {
 		p.rivals = append(p.rivals, rival{own, held})
 	}
 	if want.Config.Holds(own.subnets) {
@@ -75,9 +75,9 @@ func (m *mirror) own(want subnet.Want, recent holding) (own *entry, rivals []*en
 			byAddress = append(byAddress, e)
 		}
 	}
-	if e := recent.entry(); e != nil && recent.modified > m.revision {
-		byNode = []*entry{e} // the picture is older than what this process did
-	} else if e := m.find(recent.value.Subnets); e != nil && e.key == recent.key && m.bad[e.key] != nil {
+	if recent.newer(m) {
+		byNode = []*entry{recent.entry()} // the picture is older than what this process did
+	} else if e := m.find(recent.value.Subnets); e != nil && e.key == recent.key && e.created == recent.created && m.bad[e.key] != nil {
 		byNode = append(byNode, e) // somebody wrote nonsense into it
 	}
 	for _, list := range [][]*entry{byNode, byAddress, rivals} {
@@ -153,10 +153,7 @@ func (h holding) is(e *entry) bool {
 	return h.key != "" && h.key == e.key && h.created == e.created && h.modified >= e.modified
 }
 
-// entry returns h as what the mirror will hold as soon as it has caught up; nil if h is nothing.
+// entry returns h as what the mirror will hold as soon as it has caught up.
 func (h holding) entry() *entry {
-	if h.key == "" {
-		return nil
-	}
 	return &entry{key: h.key, subnets: h.value.Subnets, created: h.created, modified: h.modified, lease: int64(h.lease)}
 }

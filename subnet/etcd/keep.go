@@ -31,7 +31,7 @@ func (s *Store) keep(ctx context.Context) error {
 			case ctx.Err() != nil:
 				return ctx.Err()
 			case err != nil:
-				wait = min(s.o.TTL/10, 10*time.Second)
+				wait = min(s.o.TTL/10, 3*time.Second)
 			case ttl <= 0:
 				lost = id
 				s.log.WithField("lease", id).Warn("the etcd lease of this node's subnet is gone")
@@ -85,7 +85,7 @@ func (s *Store) renew(ctx context.Context, id clientv3.LeaseID) (ttl time.Durati
 
 // review compares what this node is believed to hold with m. It needs the lock.
 func (s *Store) review(m *mirror) {
-	if s.own.key == "" || m.revision < s.own.modified {
+	if s.own.key == "" || s.own.newer(m) {
 		return
 	}
 	e := m.find(s.own.value.Subnets)

@@ -21,6 +21,7 @@ type mirror struct {
 	prefix   string // with a slash at its end
 	cluster  uint64 // the etcd cluster that it was read from
 	revision int64  // of the last change that is in it
+	claims   uint64 // the claims that had succeeded when it was read
 
 	config       string
 	leases       map[subnet.Subnets]subnet.Lease // what Snapshot shows

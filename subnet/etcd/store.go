@@ -29,6 +29,7 @@ type Store struct {
 	mu      sync.Mutex       // guards what follows
 	mirror  *mirror          // nil while no Watch runs
 	own     holding          // what the last Claim got; zero if nothing
+	claimed uint64           // how many claims have succeeded
 	spare   clientv3.LeaseID // granted by a Claim that then got no subnet
 	spared  time.Time        // when that was
 	refused refusal          // the last answer of another node that is alive
@@ -45,6 +46,13 @@ type holding struct {
 	created  int64
 	modified int64
 	value    subnet.Lease
+	claim    uint64 // the claim that it comes from, counted by claimed
+}
+
+// newer tells whether h was written after m was read, and m has not caught up. A picture that was read later is right
+// even where its revision is lower, as it is after a restore from a backup.
+func (h holding) newer(m *mirror) bool {
+	return h.key != "" && h.claim > m.claims && h.modified > m.revision
 }
 
 // New returns a store for o. It does not wait for etcd, which may be away; the error is about o itself, and says all

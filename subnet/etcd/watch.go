@@ -63,6 +63,9 @@ func (s *Store) follow(ctx context.Context, f func(subnet.Snapshot) bool) error 
 
 // list reads everything below the prefix.
 func (s *Store) list(ctx context.Context) (*mirror, error) {
+	s.mu.Lock()
+	claims := s.claimed
+	s.mu.Unlock()
 	var resp *clientv3.GetResponse
 	err := s.request(ctx, "read the leases", func(ctx context.Context, c *clientv3.Client) (err error) {
 		resp, err = c.Get(ctx, s.o.Prefix, clientv3.WithPrefix())
@@ -72,7 +75,7 @@ func (s *Store) list(ctx context.Context) (*mirror, error) {
 		return nil, err
 	}
 	m := newMirror(s.o.Prefix)
-	m.cluster, m.revision = resp.Header.ClusterId, resp.Header.Revision
+	m.cluster, m.revision, m.claims = resp.Header.ClusterId, resp.Header.Revision, claims
 	m.load(resp.Kvs)
 	return m, nil
 }
