@@ -3,7 +3,7 @@
 // pod. Everything runs in namespaces of its own, with a real etcd and the programs as they are built for release.
 // What cannot be left out is measured beside it in the same run, so that ratios hold on any machine.
 //
-// usage: go run ./bench [-peers 1000,5000] [-runs 7] [-only start,repair] [-write Documentation/performance.md]
+// usage: go run ./bench [-peers 1000,5000] [-runs 7] [-only start,repair] [-write Documentation/performance.md] [-weftd FILE]
 package main
 
 import (
@@ -28,6 +28,7 @@ type options struct {
 	dir    string // of the programs that are measured
 	inside bool   // in the namespaces already
 	keep   bool
+	weftd  string // a weftd built otherwise; empty builds one
 }
 
 // parts are what -only can name.
@@ -65,6 +66,7 @@ func parse(args []string) (options, error) {
 	f.StringVar(&only, "only", "", "measure these alone: "+strings.Join(parts, ","))
 	f.StringVar(&o.write, "write", "", "file to put the tables into, between the lines <!-- bench --> and <!-- /bench -->")
 	f.BoolVar(&o.keep, "keep", false, "keep the folder with the logs")
+	f.StringVar(&o.weftd, "weftd", "", "measure this weftd, and not one built from the tree")
 	f.BoolVar(&o.inside, "inside", false, "set by bench itself")
 	f.StringVar(&o.dir, "dir", "", "set by bench itself")
 	if err := f.Parse(args); err != nil {

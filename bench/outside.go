@@ -21,7 +21,7 @@ func outside(ctx context.Context, o options, args []string, out io.Writer) error
 	} else {
 		defer os.RemoveAll(dir)
 	}
-	if err := build(ctx, dir); err != nil {
+	if err := build(ctx, o, dir); err != nil {
 		return err
 	}
 	if err := os.Chmod(dir, 0o755); err != nil {
@@ -48,11 +48,18 @@ func outside(ctx context.Context, o options, args []string, out io.Writer) error
 }
 
 // build makes the programs as a release has them, and the plugin's own benchmark.
-func build(ctx context.Context, dir string) error {
-	for _, words := range [][]string{
-		{"build", "-trimpath", "-ldflags", "-s -w", "-o", dir + "/", "./cmd/weftd", "./bench/floor"},
-		{"test", "-c", "-o", filepath.Join(dir, attachTest), "./cmd/weft"},
-	} {
+func build(ctx context.Context, o options, dir string) error {
+	programs := []string{"build", "-trimpath", "-ldflags", "-s -w", "-o", dir + "/", "./bench/floor"}
+	if o.weftd == "" {
+		programs = append(programs, "./cmd/weftd")
+	} else if err := copyProgram(filepath.Join(dir, "weftd"), o.weftd); err != nil {
+		return err
+	}
+	commands := [][]string{programs}
+	if o.wants("attach") {
+		commands = append(commands, []string{"test", "-c", "-o", filepath.Join(dir, attachTest), "./cmd/weft"})
+	}
+	for _, words := range commands {
 		c := exec.CommandContext(ctx, "go", words...)
 		c.Env = append(os.Environ(), "CGO_ENABLED=0")
 		c.Stdout, c.Stderr = os.Stderr, os.Stderr
@@ -61,4 +68,12 @@ func build(ctx context.Context, dir string) error {
 		}
 	}
 	return nil
+}
+
+func copyProgram(to, from string) error {
+	content, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, content, 0o755)
 }
