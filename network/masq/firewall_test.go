@@ -110,7 +110,7 @@ func (r rendering) state(t *testing.T) string {
 		b, _, _ = strings.Cut(b, "|")
 		return strings.Compare(a, b)
 	})
-	return strings.Join(lines, "\n")
+	return strings.Join(append(lines, ""), "\n")
 }
 
 // sync syncs twice and wants no change from the second time.
