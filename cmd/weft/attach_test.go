@@ -191,3 +191,19 @@ func TestCheckFinds(t *testing.T) {
 		})
 	}
 }
+
+// What the runtime says in CNI_ARGS reaches the delegate, and its ipam.
+func TestArgumentsReachDelegate(t *testing.T) {
+	h := newHost(t, envInet)
+	p := newPod(t, "one")
+	cmd := h.command(t, "weft", "ADD", p)
+	cmd.Env = append(cmd.Env, "CNI_ARGS=IgnoreUnknown=1;IP=10.5.72.50")
+	h.ns.Do(t, func() {
+		if out, err := cmd.Output(); err != nil {
+			t.Fatalf("ADD: %v: %s", err, out)
+		}
+	})
+	if diff := cmp.Diff([]string{"10.5.72.50/24"}, addrs(t, p.ns, "eth0")); diff != "" {
+		t.Errorf("addresses (-want +got):\n%s", diff)
+	}
+}
