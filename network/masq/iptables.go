@@ -291,5 +291,5 @@ func (t *IPTables) Watch(ctx context.Context, f func()) error {
 	if t.legacy {
 		return poll(ctx, t.interval, f)
 	}
-	return watchTables(ctx, []string{"nat", "filter", "raw"}, f)
+	return watchTables(ctx, about(f, "nat", "filter", "raw"))
 }

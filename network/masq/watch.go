@@ -14,12 +14,24 @@ import (
 // Watch implements Firewall. The kernel announces every change of nftables' rules; what concerns tables in which
 // nothing of ours is or could be is ignored.
 func (n *NFTables) Watch(ctx context.Context, f func()) error {
-	return watchTables(ctx, []string{tableName, "filter"}, f)
+	return watchTables(ctx, about(f, tableName, "filter"))
 }
 
-// watchTables calls f at first, and whenever the kernel announces a change in nftables' tables of these names, those that
-// iptables-nft keeps included.
-func watchTables(ctx context.Context, names []string, f func()) error {
+// about calls f for the tables of these names, and for what could be any table.
+func about(f func(), names ...string) func(table string) {
+	return func(table string) {
+		if table == anyTable || slices.Contains(names, table) {
+			f()
+		}
+	}
+}
+
+// anyTable stands for tables whose names are not known.
+const anyTable = ""
+
+// watchTables calls f once for any table, and then with the name of the table whenever the kernel announces a change in
+// one of nftables', those that iptables-nft keeps included.
+func watchTables(ctx context.Context, f func(table string)) error {
 	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
 	if err != nil {
 		return fmt.Errorf("watch nftables: %w", err)
@@ -30,38 +42,43 @@ func watchTables(ctx context.Context, names []string, f func()) error {
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) }) // wakes Receive
 	defer stop()
-	f()
+	f(anyTable)
 	for {
 		messages, err := conn.Receive()
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.Is(err, unix.ENOBUFS): // the kernel could not keep up with telling us
-			f()
+			f(anyTable)
 		case err != nil:
 			return fmt.Errorf("watch nftables: %w", err)
-		case slices.ContainsFunc(messages, func(m netlink.Message) bool { return concerns(m, names) }):
-			f()
+		}
+		last := "no table"
+		for _, m := range messages {
+			if table, ok := tableOf(m); ok && table != last {
+				f(table)
+				last = table
+			}
 		}
 	}
 }
 
-// concerns tells whether m is about one of the tables of these names. Messages about tables, chains, rules and sets
-// all carry the table's name as attribute 1.
-func concerns(m netlink.Message, names []string) bool {
+// tableOf returns the name of the table that m is about. Messages about tables, chains, rules and sets all carry it as
+// attribute 1; only the one that ends a transaction is about none.
+func tableOf(m netlink.Message) (table string, ok bool) {
 	if m.Header.Type>>8 != unix.NFNL_SUBSYS_NFTABLES || m.Header.Type&0xff == unix.NFT_MSG_NEWGEN || len(m.Data) < 4 {
-		return false
+		return "", false
 	}
 	ad, err := netlink.NewAttributeDecoder(m.Data[4:])
 	if err != nil {
-		return true // not understood: better looked at once too often
+		return anyTable, true // not understood: better looked at once too often
 	}
 	for ad.Next() {
 		if ad.Type() == unix.NFTA_TABLE_NAME {
-			return slices.Contains(names, ad.String())
+			return ad.String(), true
 		}
 	}
-	return ad.Err() != nil
+	return anyTable, true
 }
 
 // poll calls f at once and then at every interval.

@@ -10,113 +10,106 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// watched runs Watch in the namespace of the test process, in which only tests of this file work, and returns the bell and
-// a function that ends it. The bell has rung once already.
-func watched(t *testing.T, fw Firewall) <-chan struct{} {
+// follow runs watch until the test ends, in the namespace of the test process, in which only tests of this file work, and
+// returns when it has begun.
+func follow(t *testing.T, watch func(context.Context) error, begun <-chan string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	bell := make(chan struct{}, 100)
 	var g errgroup.Group
-	g.Go(func() error { return fw.Watch(ctx, func() { bell <- struct{}{} }) })
+	g.Go(func() error { return watch(ctx) })
 	t.Cleanup(func() {
 		cancel()
 		if err := g.Wait(); !errors.Is(err, context.Canceled) {
-			t.Errorf("Watch: %v, want context.Canceled", err)
+			t.Errorf("watching ends with %v, want context.Canceled", err)
 		}
+		run(t, "nft flush ruleset")
 	})
-	rings(t, bell)
-	return bell
+	next(t, begun)
 }
 
-// rings waits until the bell rings.
-func rings(t *testing.T, bell <-chan struct{}) {
+// next waits for what is reported next.
+func next(t *testing.T, reports <-chan string) string {
 	t.Helper()
 	select {
-	case <-bell:
+	case table := <-reports:
+		return table
 	case <-time.After(10 * time.Second):
-		t.Fatal("Watch reports nothing")
+		t.Fatal("nothing is reported")
+		return ""
 	}
 }
 
-// quieten swallows what has rung so far. All that a command makes the kernel say has been said when it ends, but may
-// still have to be read; a change of a table that is listened to, made by marker, tells when it has been.
-func quieten(bell <-chan struct{}) {
-	for {
-		select {
-		case <-bell:
-		case <-time.After(100 * time.Millisecond):
-			return
+// since returns for which tables changes were reported since the last time. The kernel reports in order, so a table that is
+// made for the purpose tells when everything before has been reported.
+func since(t *testing.T, reports <-chan string) map[string]bool {
+	t.Helper()
+	run(t, "nft add table ip marker")
+	run(t, "nft delete table ip marker")
+	tables := map[string]bool{}
+	for left := 2; left > 0; {
+		if table := next(t, reports); table != "marker" {
+			tables[table] = true
+		} else {
+			left--
 		}
 	}
+	return tables
 }
 
-func TestWatchReportsChanges(t *testing.T) {
+func TestWatchTables(t *testing.T) {
 	for _, r := range renderings[:2] {
 		t.Run(r.name, func(t *testing.T) {
-			t.Cleanup(func() { run(t, "nft flush ruleset") })
+			reports := make(chan string, 1000)
+			follow(t, func(ctx context.Context) error {
+				return watchTables(ctx, func(table string) { reports <- table })
+			}, reports)
 			fw, err := r.firewall()
 			if err != nil {
 				t.Fatal(err)
 			}
-			bell := watched(t, fw)
-			r.both(t, "-P FORWARD DROP")
-			rings(t, bell)
-			sync(t, fw, dualStack())
-			rings(t, bell)
-			for range 3 {
-				quieten(bell)
-				run(t, r.deletions(t)[0])
-				rings(t, bell)
-				sync(t, fw, dualStack())
+			own := map[string]string{"nftables": "weft", "iptables-nft": "nat"}[r.name]
+			for _, disturb := range []func(){
+				func() { r.both(t, "-P FORWARD DROP") },
+				func() { run(t, r.deletions(t)[0]) },
+				func() { run(t, r.deletions(t)[3]) },
+				func() { run(t, "nft flush ruleset") },
+			} {
+				disturb()
+				if tables := since(t, reports); !tables[own] && !tables["filter"] {
+					t.Errorf("a change was reported for %v, want %s or filter", tables, own)
+				}
+				if n, err := fw.Sync(t.Context(), dualStack()); n == 0 || err != nil {
+					t.Errorf("Sync changed %d, %v", n, err)
+				}
+				if tables := since(t, reports); !tables[own] && !tables["filter"] {
+					t.Errorf("Sync was reported for %v, want %s or filter", tables, own)
+				}
+				if n, err := fw.Sync(t.Context(), dualStack()); n != 0 || err != nil {
+					t.Errorf("second Sync changed %d, %v", n, err)
+				}
+				if tables := since(t, reports); len(tables) > 0 {
+					t.Errorf("a Sync with nothing to change was reported for %v", tables)
+				}
 			}
-			quieten(bell)
-			run(t, "nft flush ruleset")
-			rings(t, bell)
 		})
 	}
 }
 
-// TestWatchSettles does what the agent does: a Sync for every ring. It has to come to rest.
-func TestWatchSettles(t *testing.T) {
-	t.Cleanup(func() { run(t, "nft flush ruleset") })
-	fw := NewNFTables()
-	bell := watched(t, fw)
-	changes := 0
-	for {
-		n, err := fw.Sync(t.Context(), dualStack())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if changes += n; changes > 1000 {
-			t.Fatal("Sync answers its own changes with more of them")
-		}
-		select {
-		case <-bell:
-			continue
-		case <-time.After(200 * time.Millisecond):
-		}
-		break
-	}
-	if changes == 0 {
-		t.Error("Sync changed nothing")
-	}
-}
-
 func TestWatchIgnoresOthers(t *testing.T) {
-	t.Cleanup(func() { run(t, "nft flush ruleset") })
-	bell := watched(t, NewNFTables())
+	rings := make(chan string, 1000)
+	follow(t, func(ctx context.Context) error {
+		return NewNFTables().Watch(ctx, func() { rings <- "" })
+	}, rings)
 	run(t, "nft add table inet others")
 	run(t, "nft add chain inet others forward { type filter hook forward priority 0 ; }")
 	run(t, "nft add rule inet others forward accept")
 	run(t, "nft add set inet others s { type ipv4_addr ; }")
 	run(t, "nft add element inet others s { 192.0.2.1 }")
 	run(t, "nft delete table inet others")
-	run(t, "nft add table inet weft") // the kernel reports in order: when this has rung, the others would have
-	rings(t, bell)
-	select {
-	case <-bell:
-		t.Error("Watch reports changes of a table in which nothing of ours can be")
-	default:
+	run(t, "nft add table inet weft") // when this is reported, all the others would have been
+	next(t, rings)
+	if n := len(rings); n > 0 {
+		t.Errorf("Watch called %d times too often, for a table in which nothing of ours can be", n)
 	}
 }
 
