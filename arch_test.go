@@ -87,7 +87,9 @@ var arrows = []struct {
 }
 
 // isTestSupport tells whether only tests import the package, from wherever they are. The lab is a tool of weftctl too.
-func isTestSupport(p string) bool { return strings.HasSuffix(p, "test") || p == "subnet/memory" || p == "lab" }
+func isTestSupport(p string) bool {
+	return strings.HasSuffix(p, "test") || p == "subnet/memory" || p == "lab"
+}
 
 // foreign says which packages may import a library, beside tests and packages that are for tests: these need what they need to
 // look from outside.
