@@ -87,7 +87,7 @@ func (n *Node) Break(ctx context.Context, f Fault) (Repair, error) {
 	if err != nil {
 		return r, err
 	}
-	if err := n.Pause(); err != nil {
+	if err := n.Pause(ctx); err != nil {
 		return r, err
 	}
 	after, err := n.damage(f)

@@ -128,11 +128,7 @@ func (m *member) start() error {
 
 // Stop kills the members with SIGKILL.
 func (e *Etcd) Stop() error {
-	var errs []error
-	for _, m := range e.members {
-		errs = append(errs, m.process.stop(syscall.SIGKILL))
-	}
-	return errors.Join(errs...)
+	return all(e.members, func(m *member) error { return m.process.stop(syscall.SIGKILL) })
 }
 
 // StopMember kills one member with SIGKILL.
@@ -146,17 +142,13 @@ func (e *Etcd) StopMember(name string) error {
 }
 
 // Pause stops the members where they are, as a machine that is busy beyond use does; Resume lets them go on.
-func (e *Etcd) Pause() error { return e.signal(syscall.SIGSTOP) }
+func (e *Etcd) Pause(ctx context.Context) error {
+	return all(e.members, func(m *member) error { return m.process.pause(ctx) })
+}
 
 // Resume undoes Pause.
-func (e *Etcd) Resume() error { return e.signal(syscall.SIGCONT) }
-
-func (e *Etcd) signal(s syscall.Signal) error {
-	var errs []error
-	for _, m := range e.members {
-		errs = append(errs, m.process.signal(s))
-	}
-	return errors.Join(errs...)
+func (e *Etcd) Resume() error {
+	return all(e.members, func(m *member) error { return m.process.resume() })
 }
 
 // Ready waits until the cluster answers a read that needs a leader.

@@ -80,9 +80,15 @@ func (l *Lab) build(ctx context.Context) error {
 	})
 }
 
-// Ready waits until every node says that it is ready and knows all others.
+// Ready waits until every node with a weftd says that it is ready and knows all others that have one.
 func (l *Lab) Ready(ctx context.Context) error {
-	return l.each(func(n *Node) error { return n.Ready(ctx, l.running()-1) })
+	peers := l.running() - 1
+	return l.each(func(n *Node) error {
+		if !n.Running() {
+			return nil
+		}
+		return n.Ready(ctx, peers)
+	})
 }
 
 // running is how many nodes have a weftd.

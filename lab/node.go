@@ -82,10 +82,10 @@ func (n *Node) Kill() error { return n.weftd.stop(syscall.SIGKILL) }
 func (n *Node) Stop() error { return n.weftd.stop(syscall.SIGTERM) }
 
 // Pause stops weftd where it is; Resume lets it go on.
-func (n *Node) Pause() error { return n.weftd.signal(syscall.SIGSTOP) }
+func (n *Node) Pause(ctx context.Context) error { return n.weftd.pause(ctx) }
 
 // Resume undoes Pause.
-func (n *Node) Resume() error { return n.weftd.signal(syscall.SIGCONT) }
+func (n *Node) Resume() error { return n.weftd.resume() }
 
 // Status asks weftd for its status.
 func (n *Node) Status(ctx context.Context) (network.Status, error) {

@@ -139,7 +139,8 @@ func (h *Host) Ping(ctx context.Context, dst netip.Addr, size int) (time.Duratio
 type Pings struct {
 	socket   *echoSocket
 	cancel   context.CancelFunc
-	group    errgroup.Group
+	sender   errgroup.Group
+	receiver errgroup.Group
 	sent     atomic.Int64
 	answered atomic.Int64
 	refused  error         // why the kernel did not take a request, the first time
@@ -161,22 +162,21 @@ func (h *Host) StartPings(dst netip.Addr, interval time.Duration) (*Pings, error
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &Pings{socket: e, cancel: cancel}
-	p.group.Go(func() error { p.sendAll(ctx, interval); return nil })
-	p.group.Go(func() error { p.receiveAll(); return nil })
+	p.sender.Go(func() error { p.sendAll(ctx, interval); return nil })
+	p.receiver.Go(func() error { p.receiveAll(); return nil })
 	return p, nil
 }
 
 func (p *Pings) sendAll(ctx context.Context, interval time.Duration) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
-	for seq := uint16(1); ; seq++ {
+	for seq := uint16(1); ctx.Err() == nil; seq++ {
 		p.sent.Add(1)
 		if err := p.socket.send(seq); err != nil && p.refused == nil {
 			p.refused = err
 		}
 		select {
 		case <-ctx.Done():
-			return
 		case <-tick.C:
 		}
 	}
@@ -202,6 +202,7 @@ func (p *Pings) Answered() int { return int(p.answered.Load()) }
 // Finish stops sending, gives the last answers time to arrive, and says what happened. It is called once.
 func (p *Pings) Finish() PingResult {
 	p.cancel()
+	_ = p.sender.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
 	defer cancel()
 	// Whether all came is the result, not an error; so is what was never sent.
@@ -212,7 +213,7 @@ func (p *Pings) Finish() PingResult {
 		return nil
 	})
 	p.socket.close()
-	_ = p.group.Wait()
+	_ = p.receiver.Wait()
 	sent := int(p.sent.Load())
 	return PingResult{Sent: sent, Lost: sent - p.Answered(), Pause: p.pause, Err: p.refused}
 }

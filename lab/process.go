@@ -65,6 +65,29 @@ func (p *process) signal(s syscall.Signal) error {
 	return nil
 }
 
+// pause stops the process where it is and waits until all of its threads have noticed; resume lets it go on.
+func (p *process) pause(ctx context.Context) error {
+	if err := p.signal(syscall.SIGSTOP); err != nil || !p.running() {
+		return err
+	}
+	return await(ctx, p.name+" to stop", func() error {
+		stats, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.cmd.Process.Pid))
+		if err != nil {
+			return fmt.Errorf("list the threads of %s: %w", p.name, err)
+		}
+		for _, path := range stats {
+			text, err := os.ReadFile(path)
+			// The state is the letter behind the name, which is in parentheses and may hold anything.
+			if _, state, ok := strings.Cut(string(text), ") "); err == nil && (!ok || state[0] != 'T') {
+				return fmt.Errorf("a thread runs in state %.1s", state)
+			}
+		}
+		return nil
+	})
+}
+
+func (p *process) resume() error { return p.signal(syscall.SIGCONT) }
+
 // stop sends s and waits until the process has ended. A stopped or absent process is stopped already.
 func (p *process) stop(s syscall.Signal) error {
 	if p == nil {

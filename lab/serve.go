@@ -135,7 +135,7 @@ func (l *Lab) etcdVerb(ctx context.Context, w io.Writer, what string) error {
 	case "wipe":
 		err = l.Etcd.Wipe(ctx, l.opts.Config)
 	case "pause":
-		err = l.Etcd.Pause()
+		err = l.Etcd.Pause(ctx)
 	case "resume":
 		err = l.Etcd.Resume()
 	case "keys":
