@@ -28,13 +28,13 @@ func MTU(b Backend, n Node) int {
 }
 
 // Serves tells whether n takes part in the overlay of family f: the cluster uses it and n has an uplink for it.
-func (n Node) Serves(f subnet.Family) bool {
+func (n *Node) Serves(f subnet.Family) bool {
 	return n.Networks[f].Enabled() && n.Uplinks[f].Valid()
 }
 
 // Announce returns the Attrs that name kind and n's public addresses in the families that the cluster uses. It is an
 // error if n has no uplink for one of them, because peers could not reach that half of its pods.
-func (n Node) Announce(kind string) (subnet.Attrs, error) {
+func (n *Node) Announce(kind string) (subnet.Attrs, error) {
 	a := subnet.Attrs{Backend: kind}
 	var errs []error
 	for _, f := range subnet.Families {
@@ -49,32 +49,31 @@ func (n Node) Announce(kind string) (subnet.Attrs, error) {
 	return a, errors.Join(errs...)
 }
 
-// Shared returns the families in which n can serve peer. It is an error if there is none, if a subnet of the peer
+// Shared tells in which families n can serve peer. It is an error if there is none, if a subnet of the peer
 // lies outside of the cluster's network, or if its public address in one of them is not one that packets can be
 // sent to.
-func (n Node) Shared(peer subnet.Lease) ([]subnet.Family, error) {
-	var shared []subnet.Family
+func (n *Node) Shared(peer *subnet.Lease) (shared [2]bool, err error) {
 	var errs []error
 	for _, f := range subnet.Families {
 		if !n.Serves(f) || !peer.Subnets[f].IsValid() {
 			continue
 		}
-		shared = append(shared, f)
+		shared[f] = true
 		if net := n.Networks[f].Prefix; peer.Subnets[f].Bits() < net.Bits() || !net.Contains(peer.Subnets[f].Addr()) {
 			errs = append(errs, fmt.Errorf("subnet %s is not a part of the cluster's network %s", peer.Subnets[f], net))
 		}
-		if why := unusable(n.Uplinks[f], f, peer.PublicIP[f]); why != "" {
+		if why := unusable(&n.Uplinks[f], f, peer.PublicIP[f]); why != "" {
 			errs = append(errs, fmt.Errorf("%s PublicIP %s %s", f, address(peer.PublicIP[f]), why))
 		}
 	}
-	if len(shared) == 0 {
+	if shared == [2]bool{} {
 		errs = append(errs, errors.New("no address family in common with this node"))
 	}
 	return shared, errors.Join(errs...)
 }
 
 // unusable says why a cannot be where the outer packets to a peer go; "" if it can.
-func unusable(u Uplink, f subnet.Family, a netip.Addr) string {
+func unusable(u *Uplink, f subnet.Family, a netip.Addr) string {
 	switch {
 	case !a.IsValid():
 		return "is missing: peers need it to send packets to the node"

@@ -36,13 +36,16 @@ func (Backend) Base(backend.Node, subnet.Lease, *kernel.State) error { return ni
 
 // Peer adds a route to each subnet of the peer, through its public address on the uplink.
 func (Backend) Peer(n backend.Node, peer subnet.Lease, s *kernel.State) error {
-	families, err := n.Shared(peer)
+	shared, err := n.Shared(&peer)
 	if err != nil {
 		return backend.Explain(peer, err)
 	}
 	var add kernel.State
 	var errs []error
-	for _, f := range families {
+	for _, f := range subnet.Families {
+		if !shared[f] {
+			continue
+		}
 		u, public := n.Uplinks[f], peer.PublicIP[f]
 		if !u.Reaches(public) {
 			errs = append(errs, fmt.Errorf("%s PublicIP %s is behind a router, and host-gw needs all nodes on one link: %s reaches %s",

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 
 	"github.com/weft-network/weft/backend"
 	"github.com/weft-network/weft/network/kernel"
@@ -26,6 +27,61 @@ func (b Backend) data(mac kernel.MAC) string {
 
 // parse reads an announcement. The error names the field and its value, and says what would be right.
 func parse(data string) (vtep, error) {
+	v, ok := scan(data)
+	if !ok {
+		return parseJSON(data)
+	}
+	if err := v.check(); err != nil {
+		return vtep{}, err
+	}
+	return v, nil
+}
+
+// scan reads an announcement in the very form in which flannel and Weft write it, which is that of every peer but a
+// strange one: a start reads thousands, and a general reader is most of what a plan costs.
+func scan(data string) (v vtep, ok bool) {
+	rest, ok := strings.CutPrefix(data, `{"VNI":`)
+	if !ok {
+		return v, false
+	}
+	number, rest, ok := strings.Cut(rest, `,"VtepMAC":"`)
+	if !ok || len(number) == 0 || len(number) > 8 || number[0] == '0' {
+		return v, false
+	}
+	for _, c := range []byte(number) {
+		if c < '0' || c > '9' {
+			return v, false
+		}
+		v.vni = v.vni*10 + int(c-'0')
+	}
+	if len(rest) != len(`0e:2a:33:44:55:66"}`) || rest[17:] != `"}` {
+		return v, false
+	}
+	for i := range v.mac {
+		high, low := hex(rest[3*i]), hex(rest[3*i+1])
+		if high|low > 15 || i > 0 && rest[3*i-1] != ':' {
+			return v, false
+		}
+		v.mac[i] = high<<4 | low
+	}
+	return v, true
+}
+
+// hex returns the value of a hexadecimal digit, or 255.
+func hex(c byte) byte {
+	switch {
+	case '0' <= c && c <= '9':
+		return c - '0'
+	case 'a' <= c && c <= 'f':
+		return c - 'a' + 10
+	case 'A' <= c && c <= 'F':
+		return c - 'A' + 10
+	}
+	return 255
+}
+
+// parseJSON reads an announcement in any form.
+func parseJSON(data string) (vtep, error) {
 	if data == "" {
 		return vtep{}, errors.New(`BackendData is missing: {"VNI":1,"VtepMAC":"0e:..."} is needed`)
 	}
@@ -38,19 +94,28 @@ func parse(data string) (vtep, error) {
 	}
 	var v vtep
 	if raw.VNI != nil {
-		if v.vni = *raw.VNI; v.vni < 0 || v.vni >= 1<<24 {
-			return vtep{}, fmt.Errorf("VNI %d is not a number from 1 to %d", v.vni, 1<<24-1)
-		}
+		v.vni = *raw.VNI
 	}
 	hw, err := net.ParseMAC(raw.VtepMAC)
 	if err != nil || len(hw) != len(v.mac) {
 		return vtep{}, fmt.Errorf("VtepMAC %.40q is not a MAC address like 0e:2a:33:44:55:66", raw.VtepMAC)
 	}
 	copy(v.mac[:], hw)
-	if v.mac == (kernel.MAC{}) || v.mac[0]&multicast != 0 {
-		return vtep{}, fmt.Errorf("VtepMAC %s is not the unicast address of a device", v.mac)
+	if err := v.check(); err != nil {
+		return vtep{}, err
 	}
 	return v, nil
+}
+
+// check tells whether v can be.
+func (v vtep) check() error {
+	if v.vni < 0 || v.vni >= 1<<24 {
+		return fmt.Errorf("VNI %d is not a number from 1 to %d", v.vni, 1<<24-1)
+	}
+	if v.mac == (kernel.MAC{}) || v.mac[0]&multicast != 0 {
+		return fmt.Errorf("VtepMAC %s is not the unicast address of a device", v.mac)
+	}
+	return nil
 }
 
 // speaks tells whether v is of the overlay vni. What flannel left out, or cut to 16 bits, does not tell otherwise.
@@ -66,7 +131,7 @@ const (
 
 // mac is the address of n's device of family f: what the lease says already, so that peers need not learn another
 // one; else one that follows from the node's identity, so that it survives the loss of everything on the node.
-func (b Backend) mac(n backend.Node, f subnet.Family) kernel.MAC {
+func (b Backend) mac(n *backend.Node, f subnet.Family) kernel.MAC {
 	if n.Kept.Backend == Kind && n.Kept.Data[f] != "" {
 		if v, err := parse(n.Kept.Data[f]); err == nil {
 			return v.mac

@@ -9,53 +9,92 @@ import (
 	"github.com/weft-network/weft/subnet"
 )
 
+// entries are what one peer has in the kernel in one family.
+type entries struct {
+	route     kernel.Route
+	tunnel    bool // the others are in use
+	neighbour kernel.Neighbour
+	forward   kernel.Forward
+}
+
 // Peer adds, for each family, the route to the peer's subnet through our device, the neighbour that says which MAC
 // the peer's device has, and the forwarding entry that says where frames to this MAC go. With DirectRouting a peer
 // on the uplink's own link gets a plain route instead.
 func (b Backend) Peer(n backend.Node, peer subnet.Lease, s *kernel.State) error {
-	families, err := n.Shared(peer)
+	shared, err := n.Shared(&peer)
 	if err != nil {
 		return backend.Explain(peer, err)
 	}
-	var add kernel.State
+	var all [2]entries
 	var errs []error
-	for _, f := range families {
-		errs = append(errs, b.peer(n, f, peer, s.Forwards, &add))
+	for _, f := range subnet.Families {
+		if !shared[f] {
+			continue
+		}
+		var err error
+		if all[f], err = b.entries(&n, f, &peer); err == nil {
+			err = all[f].fit(s)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", f, err))
+		}
 	}
-	if err := errors.Join(errs...); err != nil {
-		return backend.Explain(peer, err)
+	if len(errs) > 0 {
+		return backend.Explain(peer, errors.Join(errs...))
 	}
-	if err := backend.Merge(s, add); err != nil {
-		return backend.Explain(peer, err)
+	for _, f := range subnet.Families {
+		if shared[f] {
+			all[f].add(s)
+		}
 	}
 	return nil
 }
 
-// forwards are the entries that other peers have.
-type forwards = kernel.Set[kernel.ForwardKey, kernel.Forward]
-
-// peer adds to s what the peer needs in family f.
-func (b Backend) peer(n backend.Node, f subnet.Family, peer subnet.Lease, taken forwards, s *kernel.State) error {
-	u, dst, public := n.Uplinks[f], peer.Subnets[f].Masked(), peer.PublicIP[f]
+// entries returns what the peer needs in family f.
+func (b Backend) entries(n *backend.Node, f subnet.Family, peer *subnet.Lease) (entries, error) {
+	u, dst, public := &n.Uplinks[f], peer.Subnets[f].Masked(), peer.PublicIP[f]
 	if b.directRouting && u.Reaches(public) {
-		s.Routes.Add(backend.Direct(u, dst, public))
-		return nil
+		return entries{route: backend.Direct(*u, dst, public)}, nil
 	}
 	v, err := parse(peer.Data[f])
 	switch {
 	case err != nil:
-		return fmt.Errorf("%s: %w", f, err)
+		return entries{}, err
 	case !v.speaks(b.vni):
-		return fmt.Errorf("%s: VNI %d is not %d, the one of this node: it is part of another overlay", f, v.vni, b.vni)
+		return entries{}, fmt.Errorf("VNI %d is not %d, the one of this node: it is part of another overlay", v.vni, b.vni)
 	case v.mac == b.mac(n, f):
-		return fmt.Errorf("%s: VtepMAC %s is this node's own: two nodes have one identity, as cloned machines do", f, v.mac)
+		return entries{}, fmt.Errorf("VtepMAC %s is this node's own: two nodes have one identity, as cloned machines do", v.mac)
 	}
-	link, gateway := b.device(f), dst.Addr()
-	if other, ok := taken[kernel.ForwardKey{Link: link, MAC: v.mac}]; ok && other.Dst != public {
-		return fmt.Errorf("%s: VtepMAC %s is also that of the node at %s: two nodes have one identity", f, v.mac, other.Dst)
+	link, gateway := b.devices[f], dst.Addr()
+	return entries{
+		route:     kernel.Route{Dst: dst, Metric: backend.Metric(dst), Via: gateway, Link: link, OnLink: true},
+		tunnel:    true,
+		neighbour: kernel.Neighbour{Link: link, IP: gateway, MAC: v.mac},
+		forward:   kernel.Forward{Link: link, MAC: v.mac, Dst: public},
+	}, nil
+}
+
+// fit tells whether s holds nothing else under the keys of e, which other peers would need.
+func (e *entries) fit(s *kernel.State) error {
+	if other, ok := s.Routes[e.route.Key()]; ok && other != e.route {
+		return fmt.Errorf("the subnet is another peer's too: %s", other)
 	}
-	s.Routes.Add(kernel.Route{Dst: dst, Metric: backend.Metric(dst), Via: gateway, Link: link, OnLink: true})
-	s.Neighbours.Add(kernel.Neighbour{Link: link, IP: gateway, MAC: v.mac})
-	s.Forwards.Add(kernel.Forward{Link: link, MAC: v.mac, Dst: public})
+	if !e.tunnel {
+		return nil
+	}
+	if other, ok := s.Neighbours[e.neighbour.Key()]; ok && other != e.neighbour {
+		return fmt.Errorf("the subnet's first address is another peer's too: %s", other)
+	}
+	if other, ok := s.Forwards[e.forward.Key()]; ok && other != e.forward {
+		return fmt.Errorf("VtepMAC %s is also that of the node at %s: two nodes have one identity", other.MAC, other.Dst)
+	}
 	return nil
+}
+
+func (e *entries) add(s *kernel.State) {
+	s.Routes.Add(e.route)
+	if e.tunnel {
+		s.Neighbours.Add(e.neighbour)
+		s.Forwards.Add(e.forward)
+	}
 }

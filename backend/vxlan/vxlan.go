@@ -25,6 +25,7 @@ const (
 // Backend is the VXLAN backend with its checked config. The zero Backend is not of use; New makes one.
 type Backend struct {
 	vni           int
+	devices       [2]string // their names, the same as flannel's
 	port          int
 	mtu           int // of the underlay; 0 is the uplink's
 	gbp           bool
@@ -53,6 +54,7 @@ func New(config string) (Backend, []string, error) {
 	if err != nil {
 		return Backend{}, warnings, err
 	}
+	b.devices = [2]string{subnet.Inet: fmt.Sprintf("flannel.%d", b.vni), subnet.Inet6: fmt.Sprintf("flannel-v6.%d", b.vni)}
 	return b, warnings, nil
 }
 
@@ -66,7 +68,7 @@ func (b Backend) Attrs(n backend.Node) (subnet.Attrs, error) {
 	for _, f := range subnet.Families {
 		if n.Serves(f) {
 			errs = append(errs, b.check(n, f))
-			a.Data[f] = b.data(b.mac(n, f))
+			a.Data[f] = b.data(b.mac(&n, f))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -89,15 +91,15 @@ func (b Backend) Base(n backend.Node, own subnet.Lease, s *kernel.State) error {
 		}
 		u := n.Uplinks[f]
 		s.Links.Add(kernel.Link{
-			Name: b.device(f),
-			MAC:  b.mac(n, f),
+			Name: b.devices[f],
+			MAC:  b.mac(&n, f),
 			MTU:  b.MTU(u),
 			Up:   true,
 			VXLAN: kernel.VXLAN{
 				VNI: uint32(b.vni), Port: uint16(b.port), Local: u.Addr, Parent: u.Link, Learning: b.learning, GBP: b.gbp,
 			},
 		})
-		s.Addrs.Add(kernel.Addr{Link: b.device(f), Prefix: netip.PrefixFrom(own.Subnets[f].Masked().Addr(), f.Bits())})
+		s.Addrs.Add(kernel.Addr{Link: b.devices[f], Prefix: netip.PrefixFrom(own.Subnets[f].Masked().Addr(), f.Bits())})
 	}
 	return errors.Join(errs...)
 }
@@ -107,7 +109,7 @@ const nameMax = 15
 
 // check tells whether there can be a device of family f on n.
 func (b Backend) check(n backend.Node, f subnet.Family) error {
-	if name := b.device(f); len(name) > nameMax {
+	if name := b.devices[f]; len(name) > nameMax {
 		return fmt.Errorf("%s vxlan needs a device %s, and the kernel takes names of %d bytes: Backend.VNI must be a smaller number",
 			f, name, nameMax)
 	}
@@ -143,11 +145,3 @@ func (b Backend) MTU(u backend.Uplink) int {
 
 // Ports is the port of the devices.
 func (b Backend) Ports() []uint16 { return []uint16{uint16(b.port)} }
-
-// device is the name of the device of family f, the same as flannel's.
-func (b Backend) device(f subnet.Family) string {
-	if f == subnet.Inet6 {
-		return fmt.Sprintf("flannel-v6.%d", b.vni)
-	}
-	return fmt.Sprintf("flannel.%d", b.vni)
-}

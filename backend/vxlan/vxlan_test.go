@@ -14,7 +14,7 @@ import (
 
 func TestMACIsDerived(t *testing.T) {
 	b := Backend{vni: 1}
-	n := backend.Node{Name: "node-a"}
+	n := &backend.Node{Name: "node-a"}
 	mac := b.mac(n, subnet.Inet)
 	if mac[0]&multicast != 0 || mac[0]&local == 0 {
 		t.Errorf("%s is not a unicast address given by software", mac)
@@ -25,7 +25,7 @@ func TestMACIsDerived(t *testing.T) {
 	others := map[string]kernel.MAC{
 		"family":   b.mac(n, subnet.Inet6),
 		"VNI":      Backend{vni: 2}.mac(n, subnet.Inet),
-		"identity": b.mac(backend.Node{Name: "node-b"}, subnet.Inet),
+		"identity": b.mac(&backend.Node{Name: "node-b"}, subnet.Inet),
 	}
 	for what, other := range others {
 		if other == mac {
@@ -36,7 +36,7 @@ func TestMACIsDerived(t *testing.T) {
 
 func TestMACIsKept(t *testing.T) {
 	b := Backend{vni: 1}
-	derived := b.mac(backend.Node{Name: "node-a"}, subnet.Inet)
+	derived := b.mac(&backend.Node{Name: "node-a"}, subnet.Inet)
 	flannel := kernel.MAC{0x0e, 0, 0, 0, 0, 1}
 	for _, test := range []struct {
 		name          string
@@ -52,7 +52,7 @@ func TestMACIsKept(t *testing.T) {
 		{"another backend's", "host-gw", `{"VNI":1,"VtepMAC":"0e:00:00:00:00:01"}`, derived},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			n := backend.Node{Name: "node-a", Kept: subnet.Attrs{Backend: test.backend, Data: [2]string{test.data}}}
+			n := &backend.Node{Name: "node-a", Kept: subnet.Attrs{Backend: test.backend, Data: [2]string{test.data}}}
 			if diff := cmp.Diff(test.want, b.mac(n, subnet.Inet)); diff != "" {
 				t.Errorf("MAC (-want +got):\n%s", diff)
 			}
@@ -126,6 +126,10 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data string) {
 		v, err := parse(data)
+		general, err2 := parseJSON(data)
+		if v != general || (err == nil) != (err2 == nil) {
+			t.Errorf("%q reads %+v, error %v, and in general %+v, error %v", data, v, err, general, err2)
+		}
 		if err != nil {
 			return
 		}
