@@ -35,6 +35,8 @@ func (k *Kernel) Apply(ctx context.Context, c Change) error {
 	if len(a.failures) == 0 {
 		return err
 	}
+	// Always in the same order, so that the same failure is the same text.
+	slices.SortStableFunc(a.failures, func(x, y Failure) int { return cmp.Compare(x.Error(), y.Error()) })
 	return errors.Join(a.failures, err)
 }
 
@@ -48,7 +50,7 @@ type applier struct {
 }
 
 func (a *applier) apply(c Change) error {
-	if err := a.look(); err != nil {
+	if err := a.look(c); err != nil {
 		return err
 	}
 	c, err := a.withLosses(c)
@@ -57,12 +59,13 @@ func (a *applier) apply(c Change) error {
 	}
 	steps := []func(c Change) error{
 		a.dropEntries,
-		a.dropLinks,
+		a.dropRivals,
 		a.putLinks,
 		a.addrs,
 		a.sysctls,
 		a.putEntries, // before routes, so that no packet meets a route without them
 		a.putRoutes,
+		a.dropOthers,
 	}
 	for _, step := range steps {
 		if err := a.ctx.Err(); err != nil {
@@ -75,8 +78,25 @@ func (a *applier) apply(c Change) error {
 	return nil
 }
 
-// look learns the devices.
-func (a *applier) look() (err error) {
+// look learns the devices that c needs: all, or where c changes no device only those that it names, because a host may have many.
+func (a *applier) look(c Change) error {
+	if len(c.Put.Links)+len(c.Drop.Links) > 0 {
+		return a.lookAtAll()
+	}
+	a.all, a.index = devices{}, map[string]int{}
+	for _, name := range c.deviceNames() {
+		d, err := a.socket.device(name)
+		if err != nil {
+			return err
+		}
+		if d.index != 0 {
+			a.all[d.index], a.index[name] = d, d.index
+		}
+	}
+	return nil
+}
+
+func (a *applier) lookAtAll() (err error) {
 	if a.all, err = a.socket.devices(a.ctx); err != nil {
 		return err
 	}
@@ -85,6 +105,27 @@ func (a *applier) look() (err error) {
 		a.index[d.name] = i
 	}
 	return nil
+}
+
+// deviceNames returns the devices that addresses, routes and entries of c name.
+func (c Change) deviceNames() []string {
+	names := map[string]bool{}
+	for _, s := range []State{c.Put, c.Drop} {
+		for _, v := range s.Addrs {
+			names[v.Link] = true
+		}
+		for _, v := range s.Routes {
+			names[v.Link] = true
+		}
+		for _, v := range s.Neighbours {
+			names[v.Link] = true
+		}
+		for _, v := range s.Forwards {
+			names[v.Link] = true
+		}
+	}
+	delete(names, "") // of unreachable routes
+	return slices.Sorted(maps.Keys(names))
 }
 
 // withLosses returns c with all that the kernel will take away by itself when it changes the devices of c and that c
@@ -199,6 +240,9 @@ func (a *applier) putRoutes(c Change) error {
 		return false
 	})
 	if err != nil || len(exist) == 0 {
+		return err
+	}
+	if err := a.lookAtAll(); err != nil {
 		return err
 	}
 	have, err := a.listRoutes(a.ctx, replaceable(exist), a.all)

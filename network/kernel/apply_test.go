@@ -196,6 +196,51 @@ func TestDeviceIsMadeAnewWithItsContents(t *testing.T) {
 	}
 }
 
+// A device of another name for the same VNI and port has to go before, others go last: their routes are replaced first.
+func TestDeviceIsReplacedByAnother(t *testing.T) {
+	h := newHost(t)
+	rename := func(s kernel.State, name string, vni uint32) (renamed kernel.State) {
+		for _, l := range s.Links {
+			l.Name, l.VXLAN.VNI = name, vni
+			renamed.Links.Add(l)
+		}
+		for _, a := range s.Addrs {
+			a.Link = name
+			renamed.Addrs.Add(a)
+		}
+		for _, r := range s.Routes {
+			r.Link = name
+			renamed.Routes.Add(r)
+		}
+		for _, n := range s.Neighbours {
+			n.Link = name
+			renamed.Neighbours.Add(n)
+		}
+		for _, f := range s.Forwards {
+			f.Link = name
+			renamed.Forwards.Add(f)
+		}
+		return renamed
+	}
+	h.converge(t, overlay(false, 3))
+	h.converge(t, rename(overlay(false, 3), "flannel.2", 1))
+	h.converge(t, rename(overlay(false, 3), "flannel.3", 3))
+	h.converge(t, routes(kernel.Route{Dst: subnet(false, 1), Via: addr("192.0.2.2"), Link: "eth0"}))
+}
+
+func TestDeviceWithAnyMAC(t *testing.T) {
+	h := newHost(t)
+	want := with(overlay(false, 0), device("flannel.1", func(l *kernel.Link) { l.MAC = kernel.MAC{} }))
+	for range 2 {
+		if err := h.Apply(t.Context(), kernel.Diff(h.list(t), want)); err != nil {
+			t.Fatal(err)
+		}
+		if c := kernel.Diff(h.list(t), want); !c.IsEmpty() {
+			t.Errorf("a second pass would change something:\n%s%s", c.Put, c.Drop)
+		}
+	}
+}
+
 func TestDeviceGoesDownAndUp(t *testing.T) {
 	h := newHost(t)
 	want := overlay(false, 2)

@@ -3,6 +3,7 @@ package kernel
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -92,6 +93,20 @@ func (s *socket) devices(ctx context.Context) (devices, error) {
 		},
 	})
 	return all, err
+}
+
+// device asks for one device by its name. The device has index 0 if there is none.
+func (s *socket) device(name string) (d device, err error) {
+	err = s.ask(func(w *writer) {
+		w.begin(unix.RTM_GETLINK, 0)
+		w.raw(make([]byte, sizeLink)...)
+		w.text(unix.IFLA_IFNAME, name)
+		w.u32(unix.IFLA_EXT_MASK, skipStats)
+	}, func(b []byte) { d, _ = parseDevice(b) })
+	if err != nil && !isGone(err) {
+		return d, fmt.Errorf("look for device %s: %w", name, err)
+	}
+	return d, nil
 }
 
 // parseDevice reads the message of a link. It reports false for messages that describe only a part of a device: those

@@ -139,10 +139,13 @@ func (w *watcher) takeRoute(h header, b []byte) {
 	switch {
 	case ours && h.kind == unix.RTM_NEWROUTE:
 		seen(&w.events.Seen.Routes, &w.events.Gone.Routes, r.Route)
-	case ours, replaced && w.interest.scope.isSubnet(r.Dst): // somebody's route took the place of one of ours
+	case ours:
 		seen(&w.events.Gone.Routes, &w.events.Seen.Routes, r.Route)
 	case r.protocol == RouteProtocol && !r.other:
 		w.events.All = true // of a device that is not known
+	case (replaced || r.other) && w.interest.scope.isSubnet(r.Dst):
+		// Somebody's route may have taken the place of ours, or another next hop was added to it.
+		seen(&w.events.Gone.Routes, &w.events.Seen.Routes, r.Route)
 	}
 }
 

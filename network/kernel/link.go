@@ -21,10 +21,27 @@ func (a *applier) loses(d device, l Link) bool {
 	return mustRemake(d, l) || l.MAC != MAC{} && l.MAC != d.mac || d.up() && !l.Up
 }
 
-// dropLinks takes devices away. One that has become another kind of device is not ours any more.
-func (a *applier) dropLinks(c Change) error {
+// dropRivals takes away the devices that new ones cannot be made beside: the kernel allows one for a VNI and port.
+func (a *applier) dropRivals(c Change) error {
+	return a.dropLinks(c, func(old Link) bool {
+		for _, l := range c.Put.Links {
+			if l.VXLAN.VNI == old.VXLAN.VNI && l.VXLAN.Port == old.VXLAN.Port {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// dropOthers takes away the other devices, at the end: by then routes lead elsewhere and no packet is lost.
+func (a *applier) dropOthers(c Change) error {
+	return a.dropLinks(c, func(Link) bool { return true })
+}
+
+// dropLinks takes away those devices that which tells. One that has become another kind of device is not ours any more.
+func (a *applier) dropLinks(c Change, which func(Link) bool) error {
 	for _, l := range sorted(c.Drop.Links) {
-		if d, ok := a.all[a.index[l.Name]]; ok && d.isOurs() {
+		if d, ok := a.all[a.index[l.Name]]; ok && d.isOurs() && which(l) {
 			if err := a.deleteLink(l, d.index); err != nil {
 				return err
 			}
@@ -55,7 +72,7 @@ func (a *applier) putLinks(c Change) error {
 	if len(c.Put.Links) == 0 {
 		return nil
 	}
-	return a.look() // new devices have indexes that only the kernel knows
+	return a.lookAtAll() // new devices have indexes that only the kernel knows
 }
 
 func (a *applier) putLink(l Link) error {
@@ -92,7 +109,7 @@ func (a *applier) makeLink(l Link, parent int) error {
 	failed := false
 	err := a.request(func(err error) {
 		failed = true
-		if errors.Is(err, unix.EOPNOTSUPP) {
+		if isUnknownKind(err) {
 			err = fmt.Errorf("%w: the kernel has no vxlan; load the module with modprobe vxlan, "+
 				"or install the package that holds it (on Debian and Ubuntu linux-modules-extra, on RHEL kernel-modules)", err)
 		}
@@ -127,6 +144,12 @@ func (a *applier) makeLink(l Link, parent int) error {
 		beginLink(w, unix.RTM_NEWLINK, 0, 0, unix.IFF_UP, unix.IFF_UP)
 		w.text(unix.IFLA_IFNAME, l.Name)
 	})
+}
+
+// isUnknownKind tells whether the kernel does not know vxlan at all, rather than one of its properties.
+func isUnknownKind(err error) bool {
+	var r *Refusal
+	return errors.As(err, &r) && r.Errno == unix.EOPNOTSUPP && (r.Text == "" || r.Text == "Unknown device type")
 }
 
 // changeLink makes d as l says, in place. The kernel takes vxlan's own properties in a message of their own only.

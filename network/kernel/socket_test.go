@@ -94,6 +94,48 @@ func TestLostAnswerIsAnError(t *testing.T) {
 	}
 }
 
+// A kernel without the module answers as the tampered connection does here.
+func TestMissingModuleIsNamed(t *testing.T) {
+	k, err := Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	c := &tamper{descriptor: k.socket.conn.(descriptor)}
+	c.read = func(b []byte) (int, error) {
+		n, err := c.descriptor.Read(b)
+		if err == nil && binary.NativeEndian.Uint16(b[4:]) == unix.NLMSG_ERROR {
+			binary.NativeEndian.PutUint32(b[sizeHeader:], uint32(0x100000000-int64(unix.EOPNOTSUPP)))
+		}
+		return n, err
+	}
+	k.socket.conn = c
+	var s State
+	s.Links.Add(Link{Name: "flannel.77", MTU: 1400, VXLAN: VXLAN{VNI: 77, Port: 8472, Parent: "lo"}})
+	err = k.Apply(t.Context(), Change{Put: s})
+	if err == nil || !errors.Is(err, unix.EOPNOTSUPP) || !strings.Contains(err.Error(), "make link flannel.77 ") || !strings.Contains(err.Error(), "modprobe vxlan") {
+		t.Errorf("error %v", err)
+	}
+	if isUnknownKind(&Refusal{unix.EOPNOTSUPP, "Cannot change port"}) {
+		t.Error("a property that is not known is taken for a missing module")
+	}
+}
+
+func TestForwardingIsSetLast(t *testing.T) {
+	var set Set[string, Sysctl]
+	for _, name := range []string{"net/ipv6/conf/all/forwarding", "net/ipv4/ip_forward", "net/ipv6/conf/eth0/accept_ra", "net/ipv4/conf/all/rp_filter"} {
+		set.Add(Sysctl{name, "1"})
+	}
+	var got []string
+	for _, s := range inOrder(set) {
+		got = append(got, s.Name)
+	}
+	want := "net/ipv4/conf/all/rp_filter net/ipv6/conf/eth0/accept_ra net/ipv4/ip_forward net/ipv6/conf/all/forwarding"
+	if strings.Join(got, " ") != want {
+		t.Errorf("order %v, want %s", got, want)
+	}
+}
+
 func TestLeftoversAreIgnored(t *testing.T) {
 	s, _ := tear(t, 0)
 	// A listing that was given up leaves its answers behind.

@@ -173,13 +173,25 @@ func (c Change) IsEmpty() bool { return c.Put.IsEmpty() && c.Drop.IsEmpty() }
 // Diff says what turns have into want. It is pure: Diff(s, s) is empty.
 func Diff(have, want State) Change {
 	var c Change
-	c.Put.Links, c.Drop.Links = diff(have.Links, want.Links)
+	c.Put.Links, c.Drop.Links = diff(have.Links, settled(have.Links, want.Links))
 	c.Put.Addrs, c.Drop.Addrs = diff(have.Addrs, want.Addrs)
 	c.Put.Routes, c.Drop.Routes = diff(have.Routes, want.Routes)
 	c.Put.Neighbours, c.Drop.Neighbours = diff(have.Neighbours, want.Neighbours)
 	c.Put.Forwards, c.Drop.Forwards = diff(have.Forwards, want.Forwards)
 	c.Put.Sysctls, _ = diff(have.Sysctls, want.Sysctls)
 	return c
+}
+
+// settled returns want, in which devices that may have any MAC have that of have.
+func settled(have, want Set[string, Link]) Set[string, Link] {
+	var s Set[string, Link]
+	for _, l := range want {
+		if l.MAC == (MAC{}) {
+			l.MAC = have[l.Name].MAC
+		}
+		s.Add(l)
+	}
+	return s
 }
 
 // diff returns the objects of want that have lacks or holds otherwise, and those of have whose keys want lacks.

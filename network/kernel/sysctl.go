@@ -1,11 +1,13 @@
 package kernel
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -37,7 +39,7 @@ func (k *Kernel) writeSysctls(set Set[string, Sysctl], failed func(s Sysctl, err
 		return nil
 	}
 	return k.inside(func() error {
-		for _, s := range sorted(set) {
+		for _, s := range inOrder(set) {
 			// Opened without O_CREATE: a parameter that does not exist says so.
 			f, err := os.OpenFile(filepath.Join(sysctlRoot, s.Name), os.O_WRONLY, 0)
 			if err == nil {
@@ -50,4 +52,18 @@ func (k *Kernel) writeSysctls(set Set[string, Sysctl], failed func(s Sysctl, err
 		}
 		return nil
 	})
+}
+
+// inOrder returns the parameters in the order in which they are to be set: forwarding last. When IPv6 forwarding is turned
+// on, the kernel drops the default routes that came by router advertisements, except on devices that were told before to keep them.
+func inOrder(set Set[string, Sysctl]) []Sysctl {
+	rank := func(s Sysctl) int {
+		if strings.HasSuffix(s.Name, "forward") || strings.HasSuffix(s.Name, "forwarding") {
+			return 1
+		}
+		return 0
+	}
+	list := sorted(set)
+	slices.SortStableFunc(list, func(x, y Sysctl) int { return cmp.Compare(rank(x), rank(y)) })
+	return list
 }

@@ -195,7 +195,8 @@ func (h host) everything(t *testing.T) string {
 		for _, family := range []int{unix.AF_INET, unix.AF_INET6, unix.AF_BRIDGE} {
 			neighs, err := netlink.NeighList(0, family)
 			for _, n := range neighs {
-				if n.State&(unix.NUD_PERMANENT|unix.NUD_NOARP) != 0 && !n.IP.IsMulticast() {
+				multicast := n.IP.IsMulticast() || len(n.HardwareAddr) > 0 && n.HardwareAddr[0]&1 != 0 // the kernel's own
+				if n.State&(unix.NUD_PERMANENT|unix.NUD_NOARP) != 0 && !multicast {
 					fmt.Fprintln(&b, n.LinkIndex, n.IP, n.HardwareAddr, n.State, n.Flags)
 				}
 			}
