@@ -24,18 +24,24 @@ func ForeignDrops(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list nftables chains: %w", err)
 	}
+	var drops [2]bool
+	legacy := false // our rules are in iptables-legacy
+	for _, f := range subnet.Families {
+		d, ours := legacyForward(f)
+		drops[f], legacy = d, legacy || ours
+	}
 	var found []string
 	var errs []error
 	for _, c := range chains {
 		if c.Hooknum == nil || *c.Hooknum != *nftables.ChainHookForward || !forIP(c.Table.Family) {
 			continue
 		}
+		if c.Name == "FORWARD" && c.Table.Name == "filter" && !legacy {
+			continue // Sync accepts there itself, if it is to accept at all
+		}
 		rules, err := conn.GetRules(c.Table, c)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("list rules of nftables chain %s: %w", c.Name, err))
-			continue
-		}
-		if slices.ContainsFunc(rules, func(r *nftables.Rule) bool { return jumpsTo(r, forwardChain) }) {
 			continue
 		}
 		how := ""
@@ -50,7 +56,7 @@ func ForeignDrops(ctx context.Context) ([]string, error) {
 		}
 	}
 	for _, f := range subnet.Families {
-		if drops, ours := legacyForward(f); drops && !ours {
+		if drops[f] && !legacy {
 			found = append(found, fmt.Sprintf(
 				"the FORWARD chain of iptables-legacy drops forwarded %s packets; run weftd with --firewall iptables", f))
 		}

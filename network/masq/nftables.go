@@ -39,7 +39,7 @@ type NFTables struct{}
 // NewNFTables returns the nftables rendering. It opens nothing that must be closed.
 func NewNFTables() *NFTables { return &NFTables{} }
 
-// pass is one Sync: a socket, and on it the changes that wait to be sent in one transaction.
+// pass is a socket, and on it the changes that wait to be sent in one transaction.
 type pass struct {
 	conn *nftables.Conn
 }
@@ -57,23 +57,39 @@ func (r nftRule) equal(listed *nftables.Rule) bool {
 
 // Sync implements Firewall. In steady state it costs a few netlink dumps.
 func (n *NFTables) Sync(ctx context.Context, c Config) (int, error) {
-	conn, err := nftables.New(nftables.AsLasting())
+	conn, err := nftables.New()
 	if err != nil {
 		return 0, fmt.Errorf("open nftables: %w", err)
 	}
-	defer conn.CloseLasting() // what it could complain about does not matter any more
-	p := pass{conn: conn}
 	chains, err := conn.ListChains()
 	if err != nil {
 		return 0, fmt.Errorf("list nftables chains: %w", err)
 	}
 	rules := byChain(Plan(c))
-	changed, err := p.syncTable(rules, chains)
+	changed, err := transact(func(p pass) (int, error) { return p.syncTable(rules, chains) })
 	if err != nil {
-		err = fmt.Errorf("write nftables table inet %s: %w", tableName, err)
+		err = fmt.Errorf("keep nftables table inet %s: %w", tableName, err)
 	}
-	accepted, errAccept := p.syncAccept(rules[Forward], chains)
+	accepted, errAccept := syncAccept(rules[Forward], chains)
 	return changed + accepted, errors.Join(err, errAccept, ctx.Err())
+}
+
+// transact sends what f has queued as one transaction, unless f fails. What f listed may be torn or old by then, because others
+// write at the same time; but then the kernel announces it, and the next Sync puts it right.
+func transact(f func(pass) (changed int, err error)) (changed int, err error) {
+	conn, err := nftables.New(nftables.AsLasting())
+	if err != nil {
+		return 0, fmt.Errorf("open nftables: %w", err)
+	}
+	defer conn.CloseLasting() // what it could complain about does not matter any more
+	changed, err = f(pass{conn: conn})
+	if err != nil || changed == 0 {
+		return 0, err
+	}
+	if err := conn.Flush(); err != nil {
+		return 0, fmt.Errorf("write rules: %w (the kernel needs nf_tables, nft_masq and nft_fib_inet; see --firewall)", err)
+	}
+	return changed, nil
 }
 
 func byChain(rules []Rule) map[Chain][]Rule {
@@ -84,7 +100,7 @@ func byChain(rules []Rule) map[Chain][]Rule {
 	return m
 }
 
-// syncTable makes our own table hold rules, those of Forward excepted, by one transaction. Rules that are missing or too
+// syncTable queues what makes our own table hold rules, those of Forward excepted. Rules that are missing or too
 // many come and go one by one, because the kernel is slow to let go of whole chains; where more than that is wrong,
 // the table is replaced.
 func (p pass) syncTable(rules map[Chain][]Rule, chains []*nftables.Chain) (int, error) {
@@ -125,9 +141,6 @@ func (p pass) syncTable(rules map[Chain][]Rule, chains []*nftables.Chain) (int, 
 			return 0, err
 		}
 		changed += k
-	}
-	if err := p.conn.Flush(); err != nil {
-		return 0, fmt.Errorf("%w (the kernel needs nf_tables, nft_masq and nft_fib_inet; see --firewall)", err)
 	}
 	return changed, nil
 }

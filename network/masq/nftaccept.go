@@ -1,6 +1,7 @@
 package masq
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -30,7 +31,7 @@ var tableFamily = [2]nftables.TableFamily{
 // variant) keeps, and only while that chain drops what nobody accepted. Docker makes it so. The jump is
 // behind all rules that look at packets, so that policies which others put there are kept. A foreign chain of another
 // name or table can drop the packets as well, and nothing can be done about that from outside it; ForeignDrops names those.
-func (p pass) syncAccept(rules []Rule, chains []*nftables.Chain) (changed int, err error) {
+func syncAccept(rules []Rule, chains []*nftables.Chain) (changed int, err error) {
 	for _, f := range subnet.Families {
 		var own []Rule
 		for _, r := range rules {
@@ -38,16 +39,16 @@ func (p pass) syncAccept(rules []Rule, chains []*nftables.Chain) (changed int, e
 				own = append(own, r)
 			}
 		}
-		k, err := p.syncAcceptFamily(f, own, chains)
-		if err != nil {
-			return changed, fmt.Errorf("accept forwarded %s packets of pods in iptables' FORWARD chain: %w", f, err)
+		k, errFamily := transact(func(p pass) (int, error) { return p.syncAccept(f, own, chains) })
+		if errFamily != nil {
+			err = errors.Join(err, fmt.Errorf("accept forwarded %s packets of pods in iptables' FORWARD chain: %w", f, errFamily))
 		}
 		changed += k
 	}
-	return changed, nil
+	return changed, err
 }
 
-func (p pass) syncAcceptFamily(f subnet.Family, rules []Rule, chains []*nftables.Chain) (int, error) {
+func (p pass) syncAccept(f subnet.Family, rules []Rule, chains []*nftables.Chain) (int, error) {
 	base, ours := findChain(chains, f, "FORWARD"), findChain(chains, f, forwardChain)
 	if base == nil || base.Hooknum == nil || (len(rules) == 0 && ours == nil) {
 		return 0, nil
@@ -61,14 +62,13 @@ func (p pass) syncAcceptFamily(f subnet.Family, rules []Rule, chains []*nftables
 		if ours == nil {
 			return 0, nil
 		}
-		return p.dropAccept(listed, base, ours)
+		return p.dropAccept(listed, base, ours), nil
 	}
 	changed, err := p.syncChain(&nftables.Chain{Name: forwardChain, Table: base.Table}, ours, renderNFT(rules, base.Table.Family))
 	if err != nil {
 		return 0, err
 	}
-	changed += p.jump(listed, base, drop)
-	return changed, p.conn.Flush()
+	return changed + p.jump(listed, base, drop), nil
 }
 
 // jump queues what base needs to have exactly one jump to our chain, in front of drop.
@@ -98,9 +98,8 @@ func (p pass) jump(listed []*nftables.Rule, base *nftables.Chain, drop *nftables
 	return changed
 }
 
-// dropAccept removes our chain and the jumps to it.
-func (p pass) dropAccept(listed []*nftables.Rule, base, ours *nftables.Chain) (int, error) {
-	changed := 1
+// dropAccept queues the removal of our chain and of the jumps to it.
+func (p pass) dropAccept(listed []*nftables.Rule, base, ours *nftables.Chain) (changed int) {
 	for _, r := range listed {
 		if jumpsTo(r, forwardChain) {
 			_ = p.conn.DelRule(ruleAt(base, r.Handle))
@@ -109,7 +108,7 @@ func (p pass) dropAccept(listed []*nftables.Rule, base, ours *nftables.Chain) (i
 	}
 	p.conn.FlushChain(ours)
 	p.conn.DelChain(ours)
-	return changed, p.conn.Flush()
+	return changed + 1
 }
 
 // findChain returns the chain of that name in iptables' filter table of f, or nil.
