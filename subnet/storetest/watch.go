@@ -127,8 +127,7 @@ func watchDoubt(b *bed) {
 	if _, there := p.Leases[own.Subnets]; there || p.Changed != nil {
 		b.Errorf("what was read again after a lease had gone is\n%s", show(p))
 	}
-	own = b.claim(b.store(1), b.want(1))
-	w.untilLease(own)
+	w.untilLease(b.claim(b.store(1), b.want(1)))
 }
 
 func watchEnds(b *bed) {
