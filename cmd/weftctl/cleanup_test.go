@@ -98,14 +98,17 @@ func (n node) command(name string, args ...string) string {
 	return string(out)
 }
 
+// tunnel is the device of weave.
+var tunnel = kernel.Link{Name: "flannel.1", MAC: kernel.MAC{0x0e, 0, 0, 0, 0, 1}, MTU: 1450, Up: true,
+	VXLAN: kernel.VXLAN{VNI: 1, Port: 8472, Local: netip.MustParseAddr("192.0.2.1"), Parent: "uplink0"}}
+
 // weave puts into the node what weftd with one peer would.
 func (n node) weave() {
 	n.Helper()
 	var s kernel.State
 	mac := kernel.MAC{0x0e, 0, 0, 0, 0, 2}
 	peer := netip.MustParseAddr("10.5.2.0")
-	s.Links.Add(kernel.Link{Name: "flannel.1", MAC: kernel.MAC{0x0e, 0, 0, 0, 0, 1}, MTU: 1450, Up: true,
-		VXLAN: kernel.VXLAN{VNI: 1, Port: 8472, Local: netip.MustParseAddr("192.0.2.1"), Parent: "uplink0"}})
+	s.Links.Add(tunnel)
 	s.Addrs.Add(kernel.Addr{Link: "flannel.1", Prefix: netip.MustParsePrefix("10.5.1.0/32")})
 	s.Routes.Add(kernel.Route{Dst: netip.MustParsePrefix("10.5.2.0/24"), Via: peer, Link: "flannel.1", OnLink: true})
 	s.Routes.Add(kernel.Route{Dst: netip.MustParsePrefix("10.5.1.0/24"), Type: kernel.Unreachable})
@@ -119,6 +122,7 @@ func (n node) weave() {
 	}
 	n.write("run/subnet.env", "FLANNEL_NETWORK=10.5.0.0/16\nFLANNEL_SUBNET=10.5.1.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n")
 	n.write("run/subnet.env.waiting", "1 of 2 peers is not served\n")
+	n.write("run/weftd.sock", "") // of an agent that was killed
 	if _, err := (subnet.Saved{Config: `{"Network":"10.5.0.0/16"}`}).Save(n.path("lib/leases.json")); err != nil {
 		n.Fatal(err)
 	}
@@ -159,7 +163,7 @@ func TestCleanup(t *testing.T) {
 	n.flannel()
 
 	things := []string{
-		"link flannel.1 vxlan id 1 local 192.0.2.1 dev uplink0 dstport 8472 nolearning address 0e:00:00:00:00:01 mtu 1450 up, with 4 addresses, routes, neighbours and forwarding entries",
+		tunnel.String() + ", with 4 addresses, routes, neighbours and forwarding entries",
 		"route 10.5.9.0/24 via 192.0.2.9 dev uplink0 proto boot",
 		"route unreachable 10.5.1.0/24 proto 87",
 		"tun device flannel0",
@@ -168,6 +172,7 @@ func TestCleanup(t *testing.T) {
 		"file run/subnet.env",
 		"file run/subnet.env.waiting",
 		"file lib/leases.json",
+		"file run/weftd.sock",
 	}
 	before := n.command("ip", "-br", "addr")
 	for _, step := range []struct {
@@ -323,5 +328,21 @@ func TestCleanupRefusesWhileAnAgentRuns(t *testing.T) {
 	stop()
 	if output, code := n.cleanup(); code != 0 || !strings.Contains(output, "removed link flannel.1") {
 		t.Errorf("without the agent: exit %d\n%s", code, output)
+	}
+}
+
+// TestCleanupLeavesTheSocketOfALivingAgent holds that --force does not cut the agent off from weftctl.
+func TestCleanupLeavesTheSocketOfALivingAgent(t *testing.T) {
+	n := newNode(t)
+	l, err := net.Listen("unix", n.path("run/weftd.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if output, code := n.cleanup("--force"); code != 0 || strings.Contains(output, "weftd.sock") {
+		t.Errorf("exit %d\n%s", code, output)
+	}
+	if _, err := os.Stat(n.path("run/weftd.sock")); err != nil {
+		t.Error(err)
 	}
 }

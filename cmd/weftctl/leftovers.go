@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -181,7 +182,13 @@ func (c cleanup) saved() string { return filepath.Join(c.stateDir, "leases.json"
 // files finds what weftd keeps on disk.
 func (c cleanup) files(context.Context) findings {
 	var f findings
-	for _, path := range []string{c.subnetFile, c.subnetFile + ".waiting", c.saved(), c.socket} {
+	paths := []string{c.subnetFile, c.subnetFile + ".waiting", c.saved()}
+	if conn, err := net.Dial("unix", c.socket); err == nil {
+		conn.Close() // of an agent that lives on, with --force
+	} else {
+		paths = append(paths, c.socket)
+	}
+	for _, path := range paths {
 		f.addFile("file "+path, path)
 	}
 	return f

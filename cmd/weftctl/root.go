@@ -22,6 +22,9 @@ func newRootCommand(env func(string) string) *cobra.Command {
 		SilenceUsage:  true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())
+	})
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(
 		newStatusCommand(env),

@@ -33,7 +33,7 @@ func TestCommandLines(t *testing.T) {
 		{"version", []string{"version"}, 0, "weftctl devel linux/", ""},
 		{"unknown command", []string{"stauts"}, 2, "", `unknown command "stauts" for "weftctl"`},
 		{"unknown command has a suggestion", []string{"stauts"}, 2, "", "status"},
-		{"unknown flag", []string{"status", "--verbose"}, 2, "", "unknown flag: --verbose"},
+		{"unknown flag", []string{"status", "--verbose"}, 2, "", "unknown flag: --verbose; see weftctl status --help"},
 		{"argument too many", []string{"status", "now"}, 2, "", `status takes flags only, and was given "now"`},
 		{"output format", []string{"status", "-o", "yaml"}, 2, "", `output format "yaml": it is text or json`},
 		{"socket and address", []string{"status", "--socket", "/s", "--address", "h:1"}, 2, "", "[address socket]"},
