@@ -3,6 +3,7 @@ package network
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/weft-network/weft/network/kernel"
@@ -33,9 +34,11 @@ func (a *Agent) fullPass(ctx context.Context, complete bool) error {
 		return err
 	}
 	l.full = false
-	if len(c.Put.Links) > 0 {
-		l.full = true // a device that was made again has lost what it held: look once more
-		a.look.ring()
+	for name := range c.Put.Links {
+		if _, was := have.Links[name]; was {
+			l.full = true // a device that was made again has lost what it held: look once more
+			a.look.ring()
+		}
 	}
 	return nil
 }
@@ -47,23 +50,30 @@ func (a *Agent) wholePlan() (want kernel.State, failed map[subnet.Subnets]error,
 	if err := l.plan.base(&want); err != nil {
 		return want, nil, false, err
 	}
-	var peers []subnet.Lease
-	a.picture.each(func(x subnet.Lease) {
-		if l.plan.isPeer(x) {
-			peers = append(peers, x)
-		}
-	})
-	slices.SortFunc(peers, func(x, y subnet.Lease) int { return x.Subnets.Compare(y.Subnets) })
+	peers := a.picture.peers(l.plan)
+	slices.SortFunc(peers, func(x, y *subnet.Lease) int { return x.Subnets.Compare(y.Subnets) })
+	grow(&want.Routes, len(peers))
+	if len(l.plan.backends[l.plan.config.Backend].Ports()) > 0 {
+		grow(&want.Neighbours, len(peers))
+		grow(&want.Forwards, len(peers))
+	}
 	failed = map[subnet.Subnets]error{}
 	var s kernel.State
 	for _, x := range peers {
-		common, err := l.plan.add(x, &s, &want)
+		common, err := l.plan.add(*x, &s, &want)
 		if err != nil {
 			failed[x.Subnets] = err
 		}
 		shared = shared || common
 	}
 	return want, failed, shared, nil
+}
+
+// grow makes room in a set for n objects more, so that it does not grow step by step.
+func grow[K comparable, V kernel.Object[K]](set *kernel.Set[K, V], n int) {
+	larger := make(kernel.Set[K, V], len(*set)+n)
+	maps.Copy(larger, *set)
+	*set = larger
 }
 
 // partialPass puts right what a few leases and a few broken objects need. Its cost does not grow with the cluster.

@@ -138,6 +138,28 @@ func (p *picture) each(f func(subnet.Lease)) {
 	}
 }
 
+// size is the number of leases.
+func (p *picture) size() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.leases)
+}
+
+// peers returns the leases that are peers under a plan. They are copies.
+func (p *picture) peers(l plan) []*subnet.Lease {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	leases := make([]subnet.Lease, 0, len(p.leases))
+	peers := make([]*subnet.Lease, 0, len(p.leases))
+	for _, x := range p.leases {
+		if l.isPeer(x) {
+			leases = append(leases, x)
+			peers = append(peers, &leases[len(leases)-1])
+		}
+	}
+	return peers
+}
+
 // lease returns the lease with the subnets s, or the zero Lease.
 func (p *picture) lease(s subnet.Subnets) subnet.Lease {
 	p.mu.Lock()

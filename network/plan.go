@@ -90,17 +90,27 @@ func (p plan) peer(l subnet.Lease, s *kernel.State) error {
 // add puts what one peer needs into all, or nothing and an error. shared tells whether all held any of it before, as it does when a node
 // has two leases for a moment. scratch is emptied and used again from call to call.
 func (p plan) add(l subnet.Lease, scratch, all *kernel.State) (shared bool, err error) {
+	const most = 3 // objects of a peer in one family
+	n := all.Len()
+	err = p.peer(l, all)
+	if added := all.Len() - n; err == nil && added == most*families(l.Subnets) {
+		return false, nil
+	}
 	clear(scratch.Routes)
 	clear(scratch.Neighbours)
 	clear(scratch.Forwards)
-	if err := p.peer(l, scratch); err != nil {
-		return false, err
+	alone := p.peer(l, scratch)
+	return alone == nil && all.Len()-n != scratch.Len(), err
+}
+
+// families counts the families of s.
+func families(s subnet.Subnets) (n int) {
+	for _, p := range s {
+		if p.IsValid() {
+			n++
+		}
 	}
-	n := all.Len() + scratch.Len()
-	if err := backend.Merge(all, *scratch); err != nil {
-		return true, backend.Explain(l, err)
-	}
-	return all.Len() != n, nil
+	return n
 }
 
 // isPeer tells whether l is somebody else's.

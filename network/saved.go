@@ -27,7 +27,7 @@ func (a *Agent) keepSaved(ctx context.Context) error {
 		if own == (subnet.Lease{}) {
 			return nil // the next change of the picture is our own lease
 		}
-		s := subnet.Saved{Config: a.report.inForce(), Own: own}
+		s := subnet.Saved{Config: a.report.inForce(), Own: own, Peers: make([]subnet.Lease, 0, a.picture.size())}
 		a.picture.each(func(x subnet.Lease) {
 			if x.Subnets != own.Subnets {
 				s.Peers = append(s.Peers, x)
