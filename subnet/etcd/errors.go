@@ -35,10 +35,10 @@ func (s *Store) reason(err error) string {
 		return "it wants a user name and a password"
 	case errors.Is(err, rpctypes.ErrPermissionDenied):
 		return fmt.Sprintf("user %q must be allowed to read and write everything below %s", s.o.Username, s.o.Prefix)
+	case s.tls.trouble() != nil:
+		return s.tls.trouble().Error() + ": check the CA file and the client certificate"
 	case errors.Is(err, context.DeadlineExceeded), code == codes.DeadlineExceeded:
 		return fmt.Sprintf("no answer within %s: is it running, and reachable from here?", s.o.RequestTimeout)
-	case strings.Contains(text, "x509:"), strings.Contains(text, "tls:"):
-		return text + ": check the CA file and the client certificate"
 	case code == codes.Unavailable:
 		return text + ": is it running, and reachable from here?"
 	}

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/weft-network/weft/subnet"
@@ -106,7 +105,7 @@ func TestCompacted(t *testing.T) {
 
 	p := a.until("the peer that came", func(p subnet.Snapshot) bool { return p.Leases[came.Subnets] == came })
 	want := map[subnet.Subnets]subnet.Lease{own.Subnets: own, came.Subnets: came}
-	if diff := cmp.Diff(want, p.Leases, cmpopts.EquateComparable(subnet.Lease{}, subnet.Subnets{})); diff != "" {
+	if diff := cmp.Diff(want, p.Leases, compare); diff != "" {
 		t.Errorf("leases after compaction (-want +got):\n%s", diff)
 	}
 	if p.Changed != nil {

@@ -27,6 +27,7 @@ func (s *Store) observe(ctx context.Context) error {
 		if state == connectivity.Ready && (was != state || s.quiet()) && s.probe(ctx) == nil && was != state {
 			was = state
 			s.log.Info("etcd can be reached again")
+			nudge(s.kick) // a renewal may have failed meanwhile
 		}
 		wctx, cancel := context.WithTimeout(ctx, s.o.ProbeInterval)
 		conn.WaitForStateChange(wctx, state)

@@ -17,7 +17,7 @@ import (
 type Store struct {
 	o    Options
 	log  logrus.FieldLogger
-	tls  *transport // nil where no endpoint wants TLS
+	tls  *secured // nil where no endpoint wants TLS
 	stop context.CancelFunc
 	ctx  context.Context // of the client, until Close
 
@@ -37,6 +37,7 @@ type Store struct {
 
 	kick   chan struct{} // the keeper looks at own again
 	relist chan struct{} // Watch reads everything again
+	moved  chan struct{} // the mirror is another one, or at another revision
 }
 
 // holding is the key that this node has, as far as the store knows.
@@ -62,9 +63,9 @@ func New(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{o: o, log: o.Logger, kick: make(chan struct{}, 1), relist: make(chan struct{}, 1)}
+	s := &Store{o: o, log: o.Logger, kick: make(chan struct{}, 1), relist: make(chan struct{}, 1), moved: make(chan struct{}, 1)}
 	if o.secure() {
-		s.tls = newTransport(o)
+		s.tls = newSecured(o)
 	}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	return s, nil

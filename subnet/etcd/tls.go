@@ -13,10 +13,10 @@ import (
 	"google.golang.org/grpc/credentials"
 )
 
-// transport is a connection's TLS. It reads the files of Options at each handshake, so that a renewed certificate or
+// secured is a connection's TLS. It reads the files of Options at each handshake, so that a renewed certificate or
 // authority is in use from the next connection on. While a file cannot be read, or the pair does not fit because only
 // half of it has been replaced, what was read last stays in use.
-type transport struct {
+type secured struct {
 	credentials.TransportCredentials // for what does not depend on files
 
 	caFile, certFile, keyFile string
@@ -24,10 +24,11 @@ type transport struct {
 	mu    sync.Mutex
 	roots *x509.CertPool // last good
 	pair  *tls.Certificate
+	last  error // of the last handshake
 }
 
-func newTransport(o Options) *transport {
-	return &transport{
+func newSecured(o Options) *secured {
+	return &secured{
 		TransportCredentials: credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS12}),
 		caFile:               o.CAFile,
 		certFile:             o.CertFile,
@@ -36,19 +37,34 @@ func newTransport(o Options) *transport {
 }
 
 // ClientHandshake implements credentials.TransportCredentials.
-func (t *transport) ClientHandshake(ctx context.Context, authority string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+func (t *secured) ClientHandshake(ctx context.Context, authority string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	cfg, err := t.config()
-	if err != nil {
-		return nil, nil, err
+	var secure net.Conn
+	var info credentials.AuthInfo
+	if err == nil {
+		secure, info, err = credentials.NewTLS(cfg).ClientHandshake(ctx, authority, conn)
 	}
-	return credentials.NewTLS(cfg).ClientHandshake(ctx, authority, conn)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.last = err
+	return secure, info, err
 }
 
-// Clone implements credentials.TransportCredentials. A transport is never changed; one serves all.
-func (t *transport) Clone() credentials.TransportCredentials { return t }
+// trouble is why the last handshake failed; nil if it did not.
+func (t *secured) trouble() error {
+	if t == nil {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.last
+}
+
+// Clone implements credentials.TransportCredentials. It is never changed; one serves all.
+func (t *secured) Clone() credentials.TransportCredentials { return t }
 
 // config reads the files.
-func (t *transport) config() (*tls.Config, error) {
+func (t *secured) config() (*tls.Config, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12}

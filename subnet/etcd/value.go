@@ -64,11 +64,16 @@ func (d *decoder) value(text []byte) (subnet.Attrs, error) {
 	if err := json.Unmarshal(text, &w); err != nil {
 		return subnet.Attrs{}, fmt.Errorf("the value is not the JSON of a lease: %w", err)
 	}
+	return d.attrs(w.fields())
+}
+
+// fields returns w as scan would.
+func (w wire) fields() fields {
 	f := fields{[]byte(w.PublicIP), nil, []byte(w.BackendType), w.BackendData, w.BackendV6Data, []byte(w.Node)}
 	if w.PublicIPv6 != nil {
 		f[publicIPv6] = []byte(*w.PublicIPv6)
 	}
-	return d.attrs(f)
+	return f
 }
 
 // attrs checks the fields of a value.

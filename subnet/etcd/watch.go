@@ -27,6 +27,7 @@ func (s *Store) Watch(ctx context.Context, f func(subnet.Snapshot) (believed boo
 	s.mu.Lock()
 	s.mirror = nil
 	s.mu.Unlock()
+	nudge(s.moved)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -164,8 +165,34 @@ func (s *Store) apply(m *mirror, r clientv3.WatchResponse) {
 		}
 	}
 	m.revision = max(m.revision, r.Header.Revision)
+	nudge(s.moved)
 	s.health.Since, s.health.Err = time.Now(), nil
 	s.review(m)
+}
+
+// reach waits until Watch's mirror has got to a revision, and returns it locked; nil if it does not get there soon, or
+// if there is none.
+func (s *Store) reach(ctx context.Context, to position) *mirror {
+	late := time.NewTimer(time.Second)
+	defer late.Stop()
+	for {
+		s.mu.Lock()
+		m := s.mirror
+		if m != nil && m.cluster == to.cluster && m.revision >= to.revision {
+			return m
+		}
+		s.mu.Unlock()
+		if m == nil || m.cluster != to.cluster {
+			return nil
+		}
+		select {
+		case <-s.moved:
+		case <-late.C:
+			return nil
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 // failed notes and explains an error that is not the outcome of a single request.

@@ -35,7 +35,7 @@ type member struct {
 	dir    string
 	client string // URL
 	peer   string
-	server *embed.Etcd // nil while it is stopped
+	server *embed.Etcd       // nil while it is stopped
 	grpc   chan *grpc.Server // what server serves clients with, as soon as it does
 }
 
