@@ -2,10 +2,15 @@ package masq
 
 import (
 	"context"
+	"fmt"
+	"os/exec"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/weft-network/weft/network/kernel/kerneltest"
 )
 
 func TestSyncTwiceRemoveTwice(t *testing.T) {
@@ -199,4 +204,64 @@ func TestSyncCancelled(t *testing.T) {
 			t.Error("Sync with a cancelled context returns no error")
 		}
 	})
+}
+
+// TestSyncBesideStrangeRules puts rules that no rendering of ours makes into every chain that Sync looks at.
+func TestSyncBesideStrangeRules(t *testing.T) {
+	strange := []string{
+		"numgen random mod 2 0 drop",
+		"limit rate 10/second log prefix hello accept",
+		"ct state vmap { established : accept, invalid : drop }",
+		"meta mark set jhash ip saddr mod 4",
+		"ip saddr { 192.0.2.1, 192.0.2.2 } tcp dport 1-9 reject with tcp reset",
+		"meta ipsec exists return",
+		"rt classid 7 counter quota 1 mbytes",
+		"dup to 192.0.2.7",
+		"socket transparent 1 drop",
+		"osf name unknown drop",
+	}
+	kerneltest.NewNS(t).Do(t, func() {
+		run(t, "iptables-nft -P FORWARD DROP")
+		fw := NewNFTables()
+		sync(t, fw, dualStack())
+		put := 0
+		for _, rule := range strange {
+			for _, chain := range []string{"ip filter FORWARD", "ip filter WEFT-FWD", "inet weft postrouting", "inet weft prerouting"} {
+				// Not every rule is for every chain.
+				if exec.Command("nft", append(strings.Fields("insert rule "+chain), rule)...).Run() == nil {
+					put++
+				}
+			}
+			sync(t, fw, dualStack())
+			if _, err := ForeignDrops(t.Context()); err != nil {
+				t.Errorf("ForeignDrops beside %s: %v", rule, err)
+			}
+		}
+		if put < 3*len(strange) {
+			t.Errorf("only %d rules could be put in", put)
+		}
+		if got := run(t, "nft list table inet weft"); strings.Count(got, "comment") != 18 {
+			t.Errorf("our table holds something else than our 18 rules:\n%s", got)
+		}
+		if got := run(t, "nft list chain ip filter FORWARD"); !strings.Contains(got, "hello") || !strings.Contains(got, "jump WEFT-FWD") {
+			t.Errorf("strange rules are gone, or ours:\n%s", got)
+		}
+	})
+}
+
+func TestHint(t *testing.T) {
+	tests := []struct {
+		err  error
+		want string
+	}{
+		{unix.EPERM, "CAP_NET_ADMIN"},
+		{fmt.Errorf("receive: %w", unix.EOPNOTSUPP), "--firewall iptables"},
+		{unix.ENOENT, "nft_masq"},
+		{unix.EBUSY, ""},
+	}
+	for _, test := range tests {
+		if got := hint(test.err); !strings.Contains(got, test.want) || (test.want == "") != (got == "") {
+			t.Errorf("hint(%v) = %q, want something with %q", test.err, got, test.want)
+		}
+	}
 }

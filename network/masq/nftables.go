@@ -10,6 +10,7 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"github.com/google/nftables/userdata"
+	"golang.org/x/sys/unix"
 )
 
 // tableName is our nftables table, of family inet. Everything in it is ours.
@@ -87,9 +88,20 @@ func transact(f func(pass) (changed int, err error)) (changed int, err error) {
 		return 0, err
 	}
 	if err := conn.Flush(); err != nil {
-		return 0, fmt.Errorf("write rules: %w (the kernel needs nf_tables, nft_masq and nft_fib_inet; see --firewall)", err)
+		return 0, fmt.Errorf("write rules: %w%s", err, hint(err))
 	}
 	return changed, nil
+}
+
+// hint says what would help against an error from writing rules, where that is known.
+func hint(err error) string {
+	switch {
+	case errors.Is(err, unix.EPERM):
+		return " (needs CAP_NET_ADMIN)"
+	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EAFNOSUPPORT), errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.ENOENT):
+		return " (if it stays so: the kernel needs the modules nf_tables, nft_masq and nft_fib_inet, or use --firewall iptables)"
+	}
+	return ""
 }
 
 func byChain(rules []Rule) map[Chain][]Rule {

@@ -3,11 +3,14 @@ package masq
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 )
 
 // follow runs watch until the test ends, in the namespace of the test process, in which only tests of this file work, and
@@ -126,4 +129,31 @@ func TestWatchLegacyPolls(t *testing.T) {
 			t.Errorf("in 21 s Watch called %d times, want %d", n, want)
 		}
 	})
+}
+
+func TestTableOf(t *testing.T) {
+	const newRule, newGen = unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_NEWRULE, unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_NEWGEN
+	header := []byte{unix.NFPROTO_INET, 0, 0, 0}
+	named := append(slices.Clone(header), 9, 0, unix.NFTA_RULE_TABLE, 0, 'w', 'e', 'f', 't', 0, 0, 0, 0)
+	tests := []struct {
+		name  string
+		kind  netlink.HeaderType
+		data  []byte
+		table string
+		ok    bool
+	}{
+		{"a rule", newRule, named, "weft", true},
+		{"the end of a transaction", newGen, named, "", false},
+		{"conntrack", unix.NFNL_SUBSYS_CTNETLINK << 8, named, "", false},
+		{"no name", newRule, header, anyTable, true},
+		{"torn", newRule, named[:10], anyTable, true},
+		{"shorter than its header", newRule, header[:2], "", false},
+		{"empty", newRule, nil, "", false},
+	}
+	for _, test := range tests {
+		table, ok := tableOf(netlink.Message{Header: netlink.Header{Type: test.kind}, Data: test.data})
+		if table != test.table || ok != test.ok {
+			t.Errorf("%s: tableOf() = %q, %v; want %q, %v", test.name, table, ok, test.table, test.ok)
+		}
+	}
 }
