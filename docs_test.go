@@ -129,6 +129,9 @@ func TestContinuousIntegrationRunsTheTestCommand(t *testing.T) {
 	if !strings.Contains(read(t, ".ci/run"), "set -euo pipefail") {
 		t.Error(".ci/run goes on after failures")
 	}
+	if info, err := os.Stat(".ci/run"); err != nil || info.Mode()&0o111 == 0 {
+		t.Errorf(".ci/run cannot be run: %v", err)
+	}
 }
 
 // rows returns what stands in backquotes in the first column of the tables below a heading, up to the next heading or
