@@ -35,7 +35,7 @@ func Open() (*Kernel, error) {
 	return &Kernel{namespace: namespace, socket: s}, nil
 }
 
-// Close releases what Open took. It changes nothing in the kernel. A Watch that still runs is not ended by it.
+// Close releases what Open took. It changes nothing in the kernel. It is to be called when no other method runs any more.
 func (k *Kernel) Close() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -101,7 +101,7 @@ func (k *Kernel) list(ctx context.Context, scope Scope) (s State, err error) {
 			return s, err
 		}
 	}
-	s.Routes, err = k.listRoutes(ctx, scope, all)
+	s.Routes, err = k.listRoutes(ctx, scope, all, unix.AF_INET, unix.AF_INET6)
 	return s, err
 }
 
@@ -137,10 +137,10 @@ func (k *Kernel) listDevice(ctx context.Context, index int, name string, s *Stat
 	return nil
 }
 
-// listRoutes lists our routes and flannel's. Of several under the same key the first one counts, as it does for packets.
-func (k *Kernel) listRoutes(ctx context.Context, scope Scope, all devices) (Set[RouteKey, Route], error) {
+// listRoutes lists our routes and flannel's of some families. Of several under the same key the first one counts, as it does for packets.
+func (k *Kernel) listRoutes(ctx context.Context, scope Scope, all devices, families ...uint8) (Set[RouteKey, Route], error) {
 	var set Set[RouteKey, Route]
-	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+	for _, family := range families {
 		for _, protocol := range []uint8{RouteProtocol, unix.RTPROT_BOOT} {
 			routes, err := k.socket.routes(ctx, family, protocol, scope, all)
 			if err != nil {
