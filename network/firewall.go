@@ -3,7 +3,6 @@ package network
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -109,6 +108,7 @@ func (a *Agent) serveFirewall(ctx context.Context, c masq.Choice, prefer string)
 				a.cleanFirewall(ctx, c)
 				cleaned = true
 			}
+			a.warnOfDrops(ctx)
 			return nil
 		})
 	})
@@ -154,17 +154,23 @@ func (a *Agent) syncFirewall(ctx context.Context, c masq.Choice, want masq.Confi
 	return err
 }
 
-// cleanFirewall removes flannel's rules and those of the rendering that is not in use, once ours are in place, and
-// says which rules of others are in the way. Failures are warnings: ours work without it.
+// cleanFirewall removes flannel's rules and those of the rendering that is not in use, once ours are in place. A
+// failure is a warning: ours work without it.
 func (a *Agent) cleanFirewall(ctx context.Context, c masq.Choice) {
 	other, errOther := masq.CleanOther(ctx, c.Firewall)
 	flannel, errFlannel := masq.CleanFlannel(ctx, false)
 	for _, what := range append(other, flannel...) {
 		a.o.Log.WithField("what", what).Info("removed leftover firewall rules")
 	}
-	drops, errDrops := masq.ForeignDrops(ctx)
-	if err := errors.Join(errOther, errFlannel, errDrops); err != nil && ctx.Err() == nil {
-		drops = append(drops, fmt.Sprintf("looking for leftover and foreign firewall rules failed: %s", err))
+	if err := errors.Join(errOther, errFlannel); ctx.Err() == nil {
+		a.report.warn(a.o.Log, "leftover firewall rules", texts(err))
 	}
-	a.report.warn(a.o.Log, "firewall", drops)
+}
+
+// warnOfDrops says which rules of others drop pods' packets.
+func (a *Agent) warnOfDrops(ctx context.Context) {
+	drops, err := masq.ForeignDrops(ctx)
+	if ctx.Err() == nil {
+		a.report.warn(a.o.Log, "firewall", append(drops, texts(err)...))
+	}
 }

@@ -59,10 +59,3 @@ func (a *Agent) restore() {
 	a.o.Log.WithField("peers", len(s.Peers)).Warn("the store does not answer; going on with the leases that were saved last")
 	a.look.ring()
 }
-
-func texts(err error) []string {
-	if err == nil {
-		return nil
-	}
-	return []string{err.Error()}
-}

@@ -60,3 +60,11 @@ func prefixes(s subnet.Subnets) []string {
 	}
 	return list
 }
+
+// texts is err as a list of warnings: empty where there is none.
+func texts(err error) []string {
+	if err == nil {
+		return nil
+	}
+	return []string{err.Error()}
+}
