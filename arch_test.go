@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"os/exec"
 	"path"
 	"path/filepath"
@@ -30,7 +31,7 @@ func (f file) dir() string { return path.Dir(f.path) }
 // position says where n is, for messages.
 func (f file) position(n ast.Node) string { return f.Position(n.Pos()).String() }
 
-// tree parses every Go file of the repository.
+// tree parses every Go file of the module.
 func tree(t *testing.T) []file {
 	t.Helper()
 	var files []file
@@ -38,7 +39,7 @@ func tree(t *testing.T) []file {
 		if err != nil {
 			return err
 		}
-		if d.IsDir() && (d.Name() == "testdata" || d.Name() == "bin" || strings.HasPrefix(d.Name(), ".") && p != ".") {
+		if d.IsDir() && p != "." && (d.Name() == "testdata" || p == "bin" || strings.HasPrefix(d.Name(), ".") || isModule(p)) {
 			return filepath.SkipDir
 		}
 		if d.IsDir() || !strings.HasSuffix(p, ".go") {
@@ -56,6 +57,12 @@ func tree(t *testing.T) []file {
 		t.Fatal(err)
 	}
 	return files
+}
+
+// isModule tells whether dir is the top of a module of its own.
+func isModule(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "go.mod"))
+	return err == nil
 }
 
 // within tells whether the package or folder p is one of dirs, or below one that ends in "/".
