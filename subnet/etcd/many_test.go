@@ -94,7 +94,7 @@ func checkStored(t *testing.T, client *clientv3.Client, leases []subnet.Lease) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := newMirror(prefix)
+	m := newMirror(prefix, 0)
 	m.load(resp.Kvs)
 	if len(m.leases) != len(leases) || len(m.faults()) != 0 {
 		t.Errorf("etcd holds %d leases and %d faults: want %d and none", len(m.leases), len(m.faults()), len(leases))

@@ -27,7 +27,7 @@ type mirror struct {
 	leases       map[subnet.Subnets]subnet.Lease // what Snapshot shows
 	reservations map[subnet.Subnets]subnet.Lease // keys without an etcd lease and without a public address
 	index        [2]map[netip.Prefix]*entry      // who holds a subnet, whatever the value says
-	lengths      [2][129]int                     // how many entries of index are of which length
+	lengths      [2]map[int]int                  // how many entries of index are of which length
 	hidden       map[string]candidate            // by key: those that overlap an older key
 	bad          map[string]error                // by key: those that could not be read
 	questions    map[string]bool                 // keys below "contests"
@@ -63,12 +63,14 @@ type candidate struct {
 	winner *entry // the older key that it overlaps
 }
 
-func newMirror(prefix string) *mirror {
+// newMirror returns an empty mirror with room for so many keys.
+func newMirror(prefix string, room int) *mirror {
 	return &mirror{
 		prefix:       prefix,
-		leases:       map[subnet.Subnets]subnet.Lease{},
+		leases:       make(map[subnet.Subnets]subnet.Lease, room),
 		reservations: map[subnet.Subnets]subnet.Lease{},
-		index:        [2]map[netip.Prefix]*entry{{}, {}},
+		index:        [2]map[netip.Prefix]*entry{make(map[netip.Prefix]*entry, room), {}},
+		lengths:      [2]map[int]int{{}, {}},
 		hidden:       map[string]candidate{},
 		bad:          map[string]error{},
 		questions:    map[string]bool{},
@@ -180,7 +182,8 @@ func (m *mirror) faults() []subnet.Fault {
 func (m *mirror) load(kvs []*mvccpb.KeyValue) {
 	for i, kv := range kvs {
 		m.put(kv)
-		kvs[i] = nil // so that what is read is not in memory twice
+		kvs[i] = nil              // so that what is read is not in memory twice
+		m.changed = m.changed[:0] // nobody asks
 	}
 	m.drain()
 }

@@ -127,7 +127,7 @@ func TestMirror(t *testing.T) {
 		{"nothing that went", []step{gone("10.5.1.0-24"), gone("x"), {key: "other", gone: true}}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			m := newMirror(prefix)
+			m := newMirror(prefix, 0)
 			play(m, tt.steps...)
 			if diff := cmp.Diff(tt.want, show(m)); diff != "" {
 				t.Errorf("mirror (-want +got):\n%s", diff)
@@ -140,7 +140,7 @@ func TestMirror(t *testing.T) {
 // checkIndex holds the parts of m against each other.
 func checkIndex(t *testing.T, m *mirror) {
 	t.Helper()
-	var lengths [2][129]int
+	lengths := [2]map[int]int{{}, {}}
 	for f, index := range m.index {
 		for p, e := range index {
 			lengths[f][p.Bits()]++
@@ -154,13 +154,13 @@ func checkIndex(t *testing.T, m *mirror) {
 			}
 		}
 	}
-	if lengths != m.lengths {
-		t.Error("the count of lengths is wrong")
+	if diff := cmp.Diff(lengths, m.lengths); diff != "" {
+		t.Errorf("the count of lengths (-want +got):\n%s", diff)
 	}
 }
 
 func TestMirrorChanged(t *testing.T) {
-	m := newMirror(prefix)
+	m := newMirror(prefix, 0)
 	for _, tt := range []struct {
 		name  string
 		steps []step
@@ -190,7 +190,7 @@ func FuzzMirror(f *testing.F) {
 	f.Add([]byte{3, 0, 131, 5, 128})
 	keys := []string{"10.5.1.0-24", "10.5.0.0-16", "10.5.1.0-25", "10.5.1.0-24&fd00:5::-64", "10.5.2.0-24&fd00:5::-64", "10.5.2.0-24&fd00:5:0:0::-64", "fd00:5::-48", "x"}
 	f.Fuzz(func(t *testing.T, events []byte) {
-		m, now := newMirror(prefix), map[string]step{}
+		m, now := newMirror(prefix, 0), map[string]step{}
 		for i, e := range events {
 			key := keys[int(e)%len(keys)]
 			if e >= 128 {
@@ -206,7 +206,7 @@ func FuzzMirror(f *testing.F) {
 			play(m, s)
 		}
 		checkIndex(t, m)
-		fresh := newMirror(prefix)
+		fresh := newMirror(prefix, 0)
 		for _, key := range keys {
 			if s, ok := now[key]; ok {
 				play(fresh, s)
@@ -237,7 +237,7 @@ func BenchmarkDecode(b *testing.B) {
 	keys := benchmarkKeys(5000)
 	b.ReportAllocs()
 	for b.Loop() {
-		m := newMirror(prefix)
+		m := newMirror(prefix, len(keys))
 		m.load(slices.Clone(keys))
 	}
 }
@@ -245,7 +245,7 @@ func BenchmarkDecode(b *testing.B) {
 // BenchmarkEvent takes in the change of one lease in a cluster with 5,000 nodes.
 func BenchmarkEvent(b *testing.B) {
 	keys := benchmarkKeys(5000)
-	m := newMirror(prefix)
+	m := newMirror(prefix, 0)
 	m.load(slices.Clone(keys))
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {

@@ -69,7 +69,9 @@ func (m *mirror) take(e *entry) candidate {
 	for f, p := range e.subnets {
 		if p.IsValid() {
 			delete(m.index[f], p)
-			m.lengths[f][p.Bits()]--
+			if m.lengths[f][p.Bits()]--; m.lengths[f][p.Bits()] == 0 {
+				delete(m.lengths[f], p.Bits())
+			}
 		}
 	}
 	if l, ok := m.leases[e.subnets]; ok {
@@ -133,15 +135,13 @@ func (m *mirror) overlapping(s subnet.Subnets) []*entry {
 			continue
 		}
 		longer := false
-		for bits, n := range m.lengths[f] {
-			switch {
-			case n == 0:
-			case bits <= p.Bits():
-				wide, _ := p.Addr().Prefix(bits)
-				add(m.index[f][wide])
-			default:
+		for bits := range m.lengths[f] {
+			if bits > p.Bits() {
 				longer = true
+				continue
 			}
+			wide, _ := p.Addr().Prefix(bits)
+			add(m.index[f][wide])
 		}
 		if !longer {
 			continue

@@ -75,7 +75,7 @@ func (s *Store) list(ctx context.Context) (*mirror, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := newMirror(s.o.Prefix)
+	m := newMirror(s.o.Prefix, len(resp.Kvs))
 	m.cluster, m.revision, m.claims = resp.Header.ClusterId, resp.Header.Revision, claims
 	m.load(resp.Kvs)
 	return m, nil
