@@ -10,6 +10,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/weft-network/weft/network"
 )
@@ -18,7 +19,7 @@ import (
 func printStatus(out io.Writer, s network.Status, now time.Time) error {
 	var b bytes.Buffer
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	row := func(name, value string) { fmt.Fprintf(w, "%s\t%s\n", name, value) }
+	row := func(name, value string) { fmt.Fprintf(w, "%s\t%s\n", name, plain(value)) }
 	row("node", fmt.Sprintf("%s, weftd %s", s.Node, s.Version))
 	row("ready", yes(s.Ready))
 	for _, text := range s.Waiting {
@@ -56,8 +57,8 @@ func peerTable(w io.Writer, peers []network.PeerStatus) {
 	slices.SortStableFunc(peers, func(a, b network.PeerStatus) int { return cmp.Compare(rank(a), rank(b)) })
 	fmt.Fprintln(w, "PEER\tSUBNETS\tADDRESSES\tBACKEND\tSTATE")
 	for _, p := range peers {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", cmp.Or(p.Node, "(flanneld)"), strings.Join(p.Subnets, ","),
-			strings.Join(p.PublicIPs, ","), p.Backend, peerState(p))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", plain(cmp.Or(p.Node, "(flanneld)")), strings.Join(p.Subnets, ","),
+			strings.Join(p.PublicIPs, ","), plain(p.Backend), plain(peerState(p)))
 	}
 }
 
@@ -77,6 +78,17 @@ func peerState(p network.PeerStatus) string {
 	default:
 		return "ok"
 	}
+}
+
+// plain keeps what other nodes wrote into the store on one line, and from commanding the terminal.
+func plain(s string) string {
+	s = strings.ReplaceAll(s, "\n", "; ")
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, s)
 }
 
 func yes(b bool) string {
