@@ -24,7 +24,7 @@ type Agent struct {
 	fire    firewall // what the firewall should hold
 	report  report   // what Status tells
 
-	look, ask, guard, save bell // wake the tasks: keep the kernel, claim, keep the firewall, save
+	look, ask, guard, save, part bell // wake the tasks: keep the kernel, claim, keep the firewall, save, forget leases
 }
 
 // New makes an agent in the network namespace of the calling thread. It changes nothing yet. The error names every
@@ -37,7 +37,7 @@ func New(o Options) (*Agent, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening netlink: %w", err)
 	}
-	a := &Agent{o: o, kern: k, look: newBell(), ask: newBell(), guard: newBell(), save: newBell()}
+	a := &Agent{o: o, kern: k, look: newBell(), ask: newBell(), guard: newBell(), save: newBell(), part: newBell()}
 	a.metrics = newMetrics(a)
 	return a, nil
 }
@@ -58,6 +58,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	task(func(ctx context.Context) error { return keep(ctx, a.ask, retry, a.claim) })
 	task(a.keepFirewall)
 	task(a.keepSaved)
+	task(a.forget)
 	task(a.tellWaiting)
 	return g.Wait()
 }
@@ -83,14 +84,41 @@ func (a *Agent) see(s subnet.Snapshot) bool {
 		a.claims.doubt() // lost or changed by somebody: ask again, whatever else the snapshot is worth
 		a.ask.ring()
 	}
-	if !a.picture.update(s) {
+	if !a.picture.update(s, time.Now()) {
 		a.o.Log.WithField("leases", len(s.Leases)).Warn("the store dropped more than half of the leases at once; reading again before believing it")
 		return false
 	}
 	a.report.storeBack(a.o.Log, s.Faults)
+	if a.picture.parting() {
+		a.part.ring()
+	}
 	a.look.ring()
 	a.save.ring()
 	return true
+}
+
+// linger is how long a peer is served after the store has lost its lease. A node whose lease was revoked, or whose
+// store was wiped, claims it again within moments, and its pods must not notice.
+const linger = 2 * time.Second
+
+// forget lets leases go that have been away for long enough.
+func (a *Agent) forget(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-a.part:
+		}
+		for left := 1; left > 0; {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(linger / 4):
+			}
+			left = a.picture.forget(time.Now().Add(-linger))
+			a.look.ring()
+		}
+	}
 }
 
 // followKernel hears what others change in the kernel.

@@ -3,6 +3,7 @@ package network
 import (
 	"maps"
 	"sync"
+	"time"
 
 	"github.com/weft-network/weft/subnet"
 )
@@ -14,6 +15,7 @@ type picture struct {
 	complete bool // a whole snapshot has come from the store itself, not from disk
 	config   string
 	leases   map[subnet.Subnets]subnet.Lease
+	leaving  map[subnet.Subnets]time.Time // leases that the store no longer has, since when; they still are in leases
 	faults   []subnet.Fault
 	all      bool                            // everything may have changed
 	changed  map[subnet.Subnets]subnet.Lease // keys that changed, with what they held before (zero: nothing)
@@ -33,8 +35,8 @@ type leaseChange struct{ old, new subnet.Lease }
 
 // update takes in a snapshot. It returns false, and takes in nothing, for one that would drop more than half of the
 // leases at once: a store that answers with next to nothing is more often broken than right, so it has to say it
-// twice.
-func (p *picture) update(s subnet.Snapshot) (believed bool) {
+// twice. A lease that is gone serves on until forget: its node may only have lost it, and be claiming it again.
+func (p *picture) update(s subnet.Snapshot, now time.Time) (believed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.drops(s)*2 > len(p.leases) && !p.doubted {
@@ -47,31 +49,90 @@ func (p *picture) update(s subnet.Snapshot) (believed bool) {
 	}
 	p.faults = append([]subnet.Fault(nil), s.Faults...)
 	if s.Changed == nil || !p.complete {
-		p.leases = maps.Clone(s.Leases)
-		p.all, p.complete, p.changed = true, true, nil
+		p.replace(s.Leases, now)
 		return true
 	}
 	for _, k := range s.Changed {
-		p.change(k, s.Leases[k])
+		if l, ok := s.Leases[k]; ok {
+			delete(p.leaving, k)
+			p.change(k, l)
+		} else {
+			p.leave(k, now)
+		}
 	}
 	return true
 }
 
-// drops counts the leases that s no longer holds.
+// replace takes in all leases. What was known from disk only and is not among them goes at once.
+func (p *picture) replace(leases map[subnet.Subnets]subnet.Lease, now time.Time) {
+	before, first := p.leases, !p.complete
+	p.leases = maps.Clone(leases)
+	p.all, p.complete, p.changed = true, true, nil
+	for k, l := range before {
+		if _, ok := leases[k]; ok || first {
+			delete(p.leaving, k)
+			continue
+		}
+		if p.leases == nil {
+			p.leases = map[subnet.Subnets]subnet.Lease{}
+		}
+		p.leases[k] = l
+		p.leave(k, now)
+	}
+}
+
+// leave notes that the store no longer has a lease.
+func (p *picture) leave(k subnet.Subnets, now time.Time) {
+	if _, known := p.leases[k]; !known {
+		return
+	}
+	if _, already := p.leaving[k]; already {
+		return
+	}
+	if p.leaving == nil {
+		p.leaving = map[subnet.Subnets]time.Time{}
+	}
+	p.leaving[k] = now
+}
+
+// forget drops the leases that the store no longer had at since. It returns how many others are leaving.
+func (p *picture) forget(since time.Time) (left int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for k, gone := range p.leaving {
+		if !gone.After(since) {
+			delete(p.leaving, k)
+			p.change(k, subnet.Lease{})
+		}
+	}
+	return len(p.leaving)
+}
+
+// parting tells whether leases are leaving.
+func (p *picture) parting() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.leaving) > 0
+}
+
+// drops counts the leases that s no longer holds, those that are leaving already not among them.
 func (p *picture) drops(s subnet.Snapshot) int {
 	n := 0
+	count := func(k subnet.Subnets) {
+		_, had := p.leases[k]
+		_, leaving := p.leaving[k]
+		if _, has := s.Leases[k]; had && !leaving && !has {
+			n++
+		}
+	}
 	if s.Changed != nil {
 		for _, k := range s.Changed {
-			if _, had := p.leases[k]; had && s.Leases[k] == (subnet.Lease{}) {
-				n++
-			}
+			count(k)
 		}
 		return n
 	}
 	for k := range p.leases {
-		if _, ok := s.Leases[k]; !ok {
-			n++
-		}
+		count(k)
 	}
 	return n
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -39,6 +40,9 @@ func after(s subnet.Snapshot, changed ...subnet.Lease) subnet.Snapshot {
 	return s
 }
 
+// noon is some time.
+var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+
 func TestPictureTellsWhatChanged(t *testing.T) {
 	moved := lease(2, 99)
 	for _, c := range []struct {
@@ -63,21 +67,55 @@ func TestPictureTellsWhatChanged(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var p picture
-			if !p.update(snapshot(lease(1, 1), lease(2, 2), lease(3, 3))) {
+			if !p.update(snapshot(lease(1, 1), lease(2, 2), lease(3, 3)), noon) {
 				t.Fatal("the first snapshot was not believed")
 			}
 			p.take()
 			for _, s := range c.then {
-				if !p.update(s) {
+				if !p.update(s, noon) {
 					t.Fatal("not believed")
 				}
 			}
+			p.forget(noon)
 			c.want.complete, c.want.config = true, "{}"
 			if d := cmp.Diff(c.want, p.take(), equalValues()); d != "" {
 				t.Errorf("news (-want +got):\n%s", d)
 			}
 			if d := cmp.Diff(news{complete: true, config: "{}"}, p.take(), equalValues()); d != "" {
 				t.Errorf("the second take (-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+func TestPictureServesWhatLeavesForAWhile(t *testing.T) {
+	all := []subnet.Lease{lease(1, 1), lease(2, 2), lease(3, 3), lease(4, 4)}
+	for _, c := range []struct {
+		name       string
+		gone, back subnet.Snapshot
+	}{
+		{"by events", after(snapshot(all[:3]...), all[3]), after(snapshot(all...), all[3])},
+		{"by listing", snapshot(all[:3]...), snapshot(all...)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var p picture
+			p.update(snapshot(all...), noon)
+			p.update(c.gone, noon.Add(time.Minute))
+			p.update(c.gone, noon.Add(time.Hour)) // says nothing new
+			p.take()
+			if left := p.forget(noon); left != 1 || !p.parting() || p.lease(all[3].Subnets) != all[3] {
+				t.Errorf("%d leases leave, want 1, which serves on", left)
+			}
+			p.update(c.back, noon.Add(time.Minute))
+			if left := p.forget(noon.Add(time.Hour)); left != 0 || p.parting() || p.lease(all[3].Subnets) != all[3] {
+				t.Error("a lease that came back is forgotten")
+			}
+			p.update(c.gone, noon)
+			p.take()
+			p.forget(noon)
+			want := news{complete: true, config: "{}", changed: []leaseChange{{all[3], subnet.Lease{}}}}
+			if d := cmp.Diff(want, p.take(), equalValues()); d != "" || p.parting() {
+				t.Errorf("news after the lease is forgotten (-want +got):\n%s", d)
 			}
 		})
 	}
@@ -99,9 +137,9 @@ func TestPictureDoubtsAMassDrop(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var p picture
-			p.update(snapshot(four...))
+			p.update(snapshot(four...), noon)
 			p.take()
-			if got := p.update(c.s); got != c.want {
+			if got := p.update(c.s, noon); got != c.want {
 				t.Fatalf("believed %v, want %v", got, c.want)
 			}
 			if c.want {
@@ -111,7 +149,7 @@ func TestPictureDoubtsAMassDrop(t *testing.T) {
 				t.Errorf("what was not believed is news: %v", n)
 			}
 			c.s.Changed = nil // the store reads again
-			if !p.update(c.s) {
+			if !p.update(c.s, noon) {
 				t.Error("not believed when the store said it twice")
 			}
 			if n := p.take(); !n.all {
@@ -123,20 +161,20 @@ func TestPictureDoubtsAMassDrop(t *testing.T) {
 
 func TestPictureForgetsItsDoubt(t *testing.T) {
 	var p picture
-	p.update(snapshot(lease(1, 1), lease(2, 2), lease(3, 3)))
-	p.update(snapshot())                                      // doubted
-	p.update(snapshot(lease(1, 1), lease(2, 2), lease(3, 3))) // read again: all there
-	if p.update(snapshot()) {
+	p.update(snapshot(lease(1, 1), lease(2, 2), lease(3, 3)), noon)
+	p.update(snapshot(), noon)                                      // doubted
+	p.update(snapshot(lease(1, 1), lease(2, 2), lease(3, 3)), noon) // read again: all there
+	if p.update(snapshot(), noon) {
 		t.Error("the next mass drop was believed at once")
 	}
 }
 
 func TestPictureKeepsTheConfig(t *testing.T) {
 	var p picture
-	p.update(snapshot(lease(1, 1)))
+	p.update(snapshot(lease(1, 1)), noon)
 	gone := snapshot(lease(1, 1))
 	gone.Config = ""
-	p.update(gone)
+	p.update(gone, noon)
 	if n := p.take(); n.config != "{}" {
 		t.Errorf("config %q, want the last one", n.config)
 	}
@@ -150,7 +188,7 @@ func TestPictureFromDiskServesUntilTheStoreAnswers(t *testing.T) {
 	if n := p.take(); n.complete || !n.all || p.lease(lease(2, 2).Subnets) != lease(2, 2) {
 		t.Errorf("news %v", n)
 	}
-	if !p.update(after(snapshot(lease(1, 1)), lease(9, 9))) {
+	if !p.update(after(snapshot(lease(1, 1)), lease(9, 9)), noon) {
 		t.Fatal("the store was not believed")
 	}
 	if n := p.take(); !n.complete || !n.all {
