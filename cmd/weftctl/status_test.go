@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -13,6 +15,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 	"golang.org/x/tools/txtar"
 
 	"github.com/weft-network/weft/network"
@@ -148,6 +151,23 @@ func TestStatusOfNobody(t *testing.T) {
 				t.Errorf("exit %d, want 2; stderr %q, want %q in it", code, stderr, tt.want)
 			}
 		})
+	}
+}
+
+func TestRemedy(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		want string
+	}{
+		{fmt.Errorf("dial: %w", unix.ENOENT), "start it"},
+		{fmt.Errorf("dial: %w", unix.ECONNREFUSED), "start it"},
+		{fmt.Errorf("dial: %w", unix.EACCES), "run weftctl as root"},
+		{fmt.Errorf("read: %w", context.DeadlineExceeded), "does not answer"},
+		{unix.ENETUNREACH, ""},
+	} {
+		if got := remedy(tt.err); (got == "") != (tt.want == "") || !strings.Contains(got, tt.want) {
+			t.Errorf("remedy(%v) = %q, want %q in it", tt.err, got, tt.want)
+		}
 	}
 }
 
