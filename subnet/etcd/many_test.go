@@ -20,7 +20,7 @@ func TestManyClaims(t *testing.T) {
 		name, config string
 		nodes        int
 	}{
-		{"IPv4", `{"Network":"10.0.0.0/12"}`, 1000},
+		{"IPv4", `{"Network":"10.0.0.0/12"}`, 200},
 		{"dual-stack", dual, 1000},
 		{"tight", `{"Network":"10.0.0.0/16"}`, 250},
 		{"tight in IPv6", `{"Network":"10.0.0.0/12","EnableIPv6":true,"IPv6Network":"fd00:5::/56"}`, 250},

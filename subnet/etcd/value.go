@@ -13,22 +13,22 @@ import (
 // is none, PublicIPv6 is null where there is none, the others are left out where they are empty. Node is Weft's own;
 // flannel ignores it.
 type wire struct {
-	PublicIP      string
-	PublicIPv6    *string
-	BackendType   string          `json:",omitempty"`
-	BackendData   json.RawMessage `json:",omitempty"`
-	BackendV6Data json.RawMessage `json:",omitempty"`
-	Node          string          `json:",omitempty"`
+	PublicIP     string
+	PublicIPv6   *string
+	BackendType  string          `json:",omitempty"`
+	BackendData  json.RawMessage `json:",omitempty"`
+	BackendData6 json.RawMessage `json:"BackendV6Data,omitempty"`
+	Node         string          `json:",omitempty"`
 }
 
 // encodeValue returns what is stored for a.
 func encodeValue(a subnet.Attrs) (string, error) {
 	w := wire{
-		PublicIP:      netip.IPv4Unspecified().String(),
-		BackendType:   a.Backend,
-		BackendData:   json.RawMessage(a.Data[subnet.Inet]),
-		BackendV6Data: json.RawMessage(a.Data[subnet.Inet6]),
-		Node:          a.Node,
+		PublicIP:     netip.IPv4Unspecified().String(),
+		BackendType:  a.Backend,
+		BackendData:  json.RawMessage(a.Data[subnet.Inet]),
+		BackendData6: json.RawMessage(a.Data[subnet.Inet6]),
+		Node:         a.Node,
 	}
 	if ip := a.PublicIP[subnet.Inet]; ip.IsValid() {
 		w.PublicIP = ip.String()
@@ -69,7 +69,7 @@ func (d *decoder) value(text []byte) (subnet.Attrs, error) {
 
 // fields returns w as scan would.
 func (w wire) fields() fields {
-	f := fields{[]byte(w.PublicIP), nil, []byte(w.BackendType), w.BackendData, w.BackendV6Data, []byte(w.Node)}
+	f := fields{[]byte(w.PublicIP), nil, []byte(w.BackendType), w.BackendData, w.BackendData6, []byte(w.Node)}
 	if w.PublicIPv6 != nil {
 		f[publicIPv6] = []byte(*w.PublicIPv6)
 	}
