@@ -15,7 +15,9 @@ import (
 var minBits = [2]int{subnet.Inet: 8, subnet.Inet6: 16}
 
 // formatKey returns the name of the key of s below "subnets/", as flannel writes it: "10.5.52.0-24",
-// "10.5.52.0-24&fd00:5::-64", or Weft's own IPv6-only form "fd00:5::-64".
+// "10.5.52.0-24&fd00:5::-64", or Weft's own IPv6-only form "fd00:5::-64". The latter has no place in a cluster with a
+// flanneld in it, which forgets all its peers when a key changes that it cannot read (v0.28: an event that is not a
+// subnet becomes an empty snapshot). For the same reason nothing but leases is ever written below "subnets".
 func formatKey(s subnet.Subnets) string {
 	buf := make([]byte, 0, 64)
 	for _, p := range s {

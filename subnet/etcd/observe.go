@@ -36,11 +36,11 @@ func (s *Store) observe(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// quiet tells whether etcd has not been heard of for a while.
+// quiet tells whether etcd was heard of, but not for a while.
 func (s *Store) quiet() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return time.Since(s.health.Since) >= s.o.ProbeInterval/2
+	return !s.health.Since.IsZero() && time.Since(s.health.Since) >= s.o.ProbeInterval/2
 }
 
 // probe asks etcd for no more than a sign of life that a majority agrees on.
