@@ -57,27 +57,6 @@ func TestRead(t *testing.T) {
 	}
 }
 
-func TestNearest(t *testing.T) {
-	known := []string{"VNI", "Port", "MTU", "DirectRouting"}
-	for word, want := range map[string]string{
-		"DirectRoutng":    "DirectRouting",
-		"direct_routing":  "DirectRouting",
-		"DirectRoutings":  "DirectRouting",
-		"port":            "Port",
-		"Prot":            "Port",
-		"VNID":            "VNI",
-		"MUT":             "MTU",
-		"":                "",
-		"SomethingElse":   "",
-		"ESPProposal":     "",
-		"PersistentAlive": "",
-	} {
-		if got := backend.Nearest(word, known); got != want {
-			t.Errorf("nearest to %q is %q, want %q", word, got, want)
-		}
-	}
-}
-
 func FuzzRead(f *testing.F) {
 	for _, seed := range []string{"", "{}", `{"a":1}`, `{"Number":5,"number":[]}`, "{", "[1", `{"a":}`, `{"":null}`, "{}x", "\x00"} {
 		f.Add(seed)

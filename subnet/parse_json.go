@@ -63,39 +63,16 @@ func fieldOf(t reflect.Type, key string) (reflect.StructField, bool) {
 
 // unknown warns of a key that means nothing, and names the one that may have been meant.
 func (p *parser) unknown(t reflect.Type, key string) {
-	best, least := "", len(key)/3+1
+	var known []string
 	for i := range t.NumField() {
-		name := t.Field(i).Name
-		if d := distance(strings.ToLower(key), strings.ToLower(name)); d <= least && (best == "" || d < least) {
-			best, least = name, d
-		}
+		known = append(known, t.Field(i).Name)
 	}
+	best := Nearest(key, known)
 	if best == "" {
 		p.warn("%s: unknown key; it is ignored", shorten(key))
 		return
 	}
 	p.warn("%s: unknown key; it is ignored; did you mean %s?", shorten(key), best)
-}
-
-// distance is the number of characters to insert, delete or replace on the way from a to b.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
 
 // position says where in text a syntax error is.

@@ -9,6 +9,7 @@ import (
 	"github.com/weft-network/weft/backend/alloc"
 	"github.com/weft-network/weft/backend/hostgw"
 	"github.com/weft-network/weft/backend/vxlan"
+	"github.com/weft-network/weft/subnet"
 )
 
 // Backend returns the backend of type kind with config, the Backend object of net-conf.json ("" or "{}" for its
@@ -25,7 +26,7 @@ func Backend(kind, config string) (backend.Backend, []string, error) {
 	}
 	known := []string{vxlan.Kind, hostgw.Kind, alloc.Kind}
 	hint := ""
-	if n := backend.Nearest(kind, known); n != "" {
+	if n := subnet.Nearest(kind, known); n != "" {
 		hint = fmt.Sprintf("; did you mean %s?", n)
 	}
 	return nil, nil, fmt.Errorf("Backend.Type: %.40q is not a backend that this version has (%s, %s, %s)%s",
