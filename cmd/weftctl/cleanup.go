@@ -129,13 +129,10 @@ func (c cleanup) take(ctx context.Context, l leftover, stdout io.Writer) error {
 
 // mayRun refuses where cleaning up would be undone at once, or cannot work.
 func (c cleanup) mayRun() error {
-	if c.dryRun {
-		return nil
-	}
 	if os.Geteuid() != 0 {
-		return errors.New("cleanup changes the host: run it as root, or with --dry-run to see what it would remove")
+		return errors.New("only root may see the firewall's rules and change the host: run cleanup as root, with --dry-run too")
 	}
-	if c.force {
+	if c.dryRun || c.force {
 		return nil
 	}
 	agents, err := runningAgents("/proc")
