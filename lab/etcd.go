@@ -174,12 +174,22 @@ func (e *Etcd) Answers(ctx context.Context) error {
 // Leader returns the name of the member that leads.
 func (e *Etcd) Leader(ctx context.Context) (string, error) {
 	for _, m := range e.members {
-		s, err := e.Client.Status(ctx, m.config.Client)
-		if err == nil && s.Leader == s.Header.MemberId {
+		if m.leads(ctx, e.Client) {
 			return m.Name, nil
 		}
 	}
 	return "", errors.New("no member of etcd says that it leads")
+}
+
+// leads asks the member itself, for a second.
+func (m *member) leads(ctx context.Context, c *clientv3.Client) bool {
+	if !m.process.running() {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	s, err := c.Status(ctx, m.config.Client)
+	return err == nil && s.Leader == s.Header.MemberId
 }
 
 // PutConfig stores the network config.

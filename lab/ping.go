@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/net/bpf"
 	"golang.org/x/net/icmp"
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
@@ -46,7 +47,7 @@ func newEchoSocket(h *Host, dst netip.Addr, size int) (*echoSocket, error) {
 		network, address, headers = "ip6:ipv6-icmp", "::", 40+8
 	}
 	e.data = make([]byte, max(size-headers, 0))
-	config := net.ListenConfig{Control: e.dontFragment}
+	config := net.ListenConfig{Control: e.prepare}
 	err := h.Do(func() (err error) {
 		e.conn, err = config.ListenPacket(context.Background(), network, address)
 		return err
@@ -57,14 +58,56 @@ func newEchoSocket(h *Host, dst netip.Addr, size int) (*echoSocket, error) {
 	return e, nil
 }
 
-// dontFragment makes the kernel set DF and refuse what is larger than the device takes, whatever it believes of the path.
-func (e *echoSocket) dontFragment(_, _ string, c syscall.RawConn) error {
+// prepare makes the kernel set DF and refuse what is larger than the device takes, whatever it believes of the path, and
+// keep back all packets but the answers to this socket: a raw socket gets a copy of everything else.
+func (e *echoSocket) prepare(_, _ string, c syscall.RawConn) error {
 	level, option, value := unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_PROBE
 	if e.family == subnet.Inet6 {
 		level, option, value = unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_PROBE
 	}
-	var err error
-	return errors.Join(c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), level, option, value) }), err)
+	filter, err := e.filter()
+	if err != nil {
+		return err
+	}
+	var optErr, filterErr error
+	err = c.Control(func(fd uintptr) {
+		optErr = unix.SetsockoptInt(int(fd), level, option, value)
+		filterErr = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, filter)
+	})
+	return errors.Join(err, optErr, filterErr)
+}
+
+// filter is the program that lets only the answers to this socket through. It sees IPv4 packets with their header, and
+// IPv6 packets without.
+func (e *echoSocket) filter() (*unix.SockFprog, error) {
+	load := []bpf.Instruction{bpf.LoadMemShift{Off: 0}}
+	if e.family == subnet.Inet6 {
+		load = []bpf.Instruction{bpf.LoadConstant{Dst: bpf.RegX, Val: 0}}
+	}
+	raw, err := bpf.Assemble(append(load,
+		bpf.LoadIndirect{Off: 0, Size: 1},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(e.reply()), SkipTrue: 3},
+		bpf.LoadIndirect{Off: 4, Size: 2},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(e.id), SkipTrue: 1},
+		bpf.RetConstant{Val: 1 << 16},
+		bpf.RetConstant{Val: 0},
+	))
+	if err != nil {
+		return nil, fmt.Errorf("assemble the filter of an ICMP socket: %w", err)
+	}
+	program := make([]unix.SockFilter, len(raw))
+	for i, r := range raw {
+		program[i] = unix.SockFilter{Code: r.Op, Jt: r.Jt, Jf: r.Jf, K: r.K}
+	}
+	return &unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}, nil
+}
+
+// reply is the ICMP type of an answer.
+func (e *echoSocket) reply() byte {
+	if e.family == subnet.Inet6 {
+		return byte(ipv6.ICMPTypeEchoReply)
+	}
+	return byte(ipv4.ICMPTypeEchoReply)
 }
 
 // send sends one request.
@@ -85,16 +128,12 @@ func (e *echoSocket) send(seq uint16) error {
 
 // receive waits for the next answer and returns its number.
 func (e *echoSocket) receive(buf []byte) (uint16, error) {
-	reply := byte(0) // ipv4.ICMPTypeEchoReply
-	if e.family == subnet.Inet6 {
-		reply = 129
-	}
 	for {
 		n, from, err := e.conn.ReadFrom(buf)
 		if err != nil {
 			return 0, err
 		}
-		own := n >= 8 && buf[0] == reply && binary.BigEndian.Uint16(buf[4:]) == e.id
+		own := n >= 8 && buf[0] == e.reply() && binary.BigEndian.Uint16(buf[4:]) == e.id
 		if own && from.String() == e.dst.String() && n == 8+len(e.data) {
 			return binary.BigEndian.Uint16(buf[6:]), nil
 		}

@@ -131,6 +131,9 @@ To look inside, and to break it:
 
 // weftMade tells whether a line of a listing is an object that weftd put there.
 func weftMade(line string) bool {
+	if strings.Contains(line, "proto kernel") {
+		return false
+	}
 	for _, sign := range []string{" flannel", "proto 87", "nft inet weft", "WEFT-", "sysctl"} {
 		if strings.Contains(line, sign) {
 			return true

@@ -36,7 +36,7 @@ func (h *Host) ruleLines(map[int]string) (Listing, error) {
 			return nil, fmt.Errorf("rules of %s: %w", name, err)
 		}
 		for i, r := range rules {
-			lines = append(lines, fmt.Sprintf("%s rule %d: %s", name, i+1, ruleText(r)))
+			lines = append(lines, fmt.Sprintf("%s rule %02d: %s", name, i+1, ruleText(r)))
 		}
 	}
 	return lines, nil
