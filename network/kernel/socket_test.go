@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/weft-network/weft/network/kernel/kerneltest"
 )
 
 // tamper is a connection to the kernel that changes what it answers.
@@ -96,7 +98,9 @@ func TestLostAnswerIsAnError(t *testing.T) {
 
 // A kernel without the module answers as the tampered connection does here.
 func TestMissingModuleIsNamed(t *testing.T) {
-	k, err := Open()
+	var k *Kernel
+	var err error
+	kerneltest.NewNS(t).Do(t, func() { k, err = Open() })
 	if err != nil {
 		t.Fatal(err)
 	}

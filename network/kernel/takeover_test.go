@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weft-network/weft/network/kernel"
-	"github.com/weft-network/weft/network/kernel/kerneltest"
 )
 
 // flannel makes what flanneld makes on a node: the device, its address, and for each peer a route of protocol boot, a neighbour
@@ -80,9 +79,9 @@ func TestTakeover(t *testing.T) {
 
 			to := netip.AddrPortFrom(other.Addr(), 7)
 			h.peer.Echo(t, to)
-			eventually(t, h.NS, to)
+			h.Reach(t, to)
 			index := h.device(t, device).Attrs().Index
-			flood := h.Flood(t, to, 200*time.Microsecond)
+			flood := h.Flood(t, to, 500*time.Microsecond)
 
 			var want kernel.State
 			want.Links.Add(kernel.Link{Name: device, MAC: mac(0), MTU: 1430, Up: true,
@@ -121,17 +120,6 @@ func TestTakeover(t *testing.T) {
 	}
 }
 
-// eventually waits until an Echo answers: IPv6 addresses take a moment until they may be used.
-func eventually(t *testing.T, n *kerneltest.NS, to netip.AddrPort) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	for n.Ping(t, to, 8, 100*time.Millisecond) != nil {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s does not answer", to)
-		}
-	}
-}
-
 // Under traffic, changes to the rest lose nothing, and neither does a second pass or changes in place.
 func TestTrafficSurvivesChanges(t *testing.T) {
 	a := newHost(t)
@@ -151,7 +139,8 @@ func TestTrafficSurvivesChanges(t *testing.T) {
 	a.converge(t, state(0, 1, "192.0.2.1", "192.0.2.2", plain))
 	to := netip.AddrPortFrom(subnet(false, 1).Addr(), 7)
 	b.Echo(t, to)
-	flood := a.Flood(t, to, 200*time.Microsecond)
+	a.Reach(t, to)
+	flood := a.Flood(t, to, 500*time.Microsecond)
 	for name, edit := range map[string]func(*kernel.State){
 		"more peers": func(s *kernel.State) {
 			for i := 2; i < 500; i++ {

@@ -42,9 +42,7 @@ func TestNamespacesAreJoined(t *testing.T) {
 				t.Fatal("answered with nobody there")
 			}
 			b.Echo(t, to)
-			if err := a.Ping(t, to, 100, 5*time.Second); err != nil {
-				t.Fatal(err)
-			}
+			a.Reach(t, to)
 			flood := a.Flood(t, to, time.Millisecond)
 			for range 20 {
 				if err := a.Ping(t, to, 1000, 5*time.Second); err != nil {
@@ -63,6 +61,7 @@ func TestFloodCountsLosses(t *testing.T) {
 	a.Join(t, "eth0", b, "eth0", []string{"192.0.2.1/24"}, []string{"192.0.2.2/24"})
 	to := netip.MustParseAddrPort("192.0.2.2:7")
 	b.Echo(t, to)
+	a.Reach(t, to)
 	flood := a.Flood(t, to, time.Millisecond)
 	for range 20 {
 		if err := a.Ping(t, to, 8, 5*time.Second); err != nil {

@@ -56,7 +56,8 @@ func (n *NS) Do(t testing.TB, f func()) {
 	})
 }
 
-// Join connects n and peer with a veth pair, both ends up. The two ends get these names and addresses in CIDR form.
+// Join connects n and peer with a veth pair. The two ends get these names and addresses in CIDR form. It may take
+// the kernel a second until packets pass; Reach waits for that.
 func (n *NS) Join(t testing.TB, name string, peer *NS, peerName string, addrs, peerAddrs []string) {
 	t.Helper()
 	n.Do(t, func() {

@@ -47,6 +47,22 @@ func (n *NS) Ping(t testing.TB, to netip.AddrPort, size int, wait time.Duration)
 	return err
 }
 
+// Reach waits until an Echo at to answers n: a new device takes a moment until it sends, and so does an address of IPv6. It fails the test
+// after a minute.
+func (n *NS) Reach(t testing.TB, to netip.AddrPort) {
+	t.Helper()
+	deadline := time.Now().Add(time.Minute)
+	for {
+		err := n.Ping(t, to, 8, 100*time.Millisecond)
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s does not answer: %v", to, err)
+		}
+	}
+}
+
 // Flood is a stream of UDP packets to an Echo.
 type Flood struct {
 	conn   *net.UDPConn
@@ -135,6 +151,10 @@ func (n *NS) listen(t testing.TB, addr netip.AddrPort) *net.UDPConn {
 		var err error
 		if conn, err = net.ListenUDP("udp", local); err != nil {
 			t.Fatalf("open a UDP socket on %v: %v", addr, err)
+		}
+		// A busy machine must not look like a lossy network.
+		if err = conn.SetReadBuffer(4 << 20); err != nil {
+			t.Fatalf("give a UDP socket a large buffer: %v", err)
 		}
 	})
 	return conn
