@@ -62,8 +62,9 @@ func (b *bench) churn(ctx context.Context, a *agent) error {
 	}
 	text := fmt.Sprintf("%d of %d missed, %s", missed, total, exact)
 	b.report.addGoal(b.peers, "i", "200 leases that come and go per second for 30 s", text, "nothing missed", missed == 0 && b.watch.Whole(b.peers))
-	b.report.add(b.peers, "i", "CPU of weftd meanwhile", fmt.Sprintf("%s per second, %s per change", ms((after-before)*time.Second/took),
-		ms((after-before)/time.Duration(2*total))), "")
+	used := after - before
+	b.report.add(b.peers, "i", "CPU of weftd meanwhile", fmt.Sprintf("%.0f %% of a processor, %s per change",
+		100*used.Seconds()/took.Seconds(), ms(used/time.Duration(2*total))), "")
 	return nil
 }
 

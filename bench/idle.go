@@ -8,7 +8,7 @@ import (
 
 // idle measures memory, and the processor time of ten seconds in which nothing happens.
 func (b *bench) idle(ctx context.Context, a *agent) error {
-	if err := b.watch.Quiet(8 * time.Second); err != nil {
+	if err := b.watch.Quiet(15 * time.Second); err != nil {
 		return err
 	}
 	now, most, err := a.memory()

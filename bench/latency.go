@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/weft-network/weft/bench/rtnl"
@@ -13,51 +15,65 @@ import (
 // latency measures from the put of a lease to its route, and from its end to the end of the route.
 func (b *bench) latency(ctx context.Context, _ *agent) error {
 	const times = 300
-	var puts, routes, gone []time.Duration
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	events := b.cluster.client.Watch(ctx, prefix, clientv3.WithPrefix())
+	var puts, told, routes, gone []time.Duration
 	for k := range times {
 		i := b.peers + k
-		put, route, err := b.follow(ctx, i, true)
+		put, err := b.follow(ctx, i, true, events)
 		if err != nil {
 			return fmt.Errorf("put of peer %d: %w", i, err)
 		}
-		_, end, err := b.follow(ctx, i, false)
+		end, err := b.follow(ctx, i, false, events)
 		if err != nil {
 			return fmt.Errorf("delete of peer %d: %w", i, err)
 		}
-		puts, routes, gone = append(puts, put), append(routes, route), append(gone, end)
+		puts, told = append(puts, put.answered), append(told, put.told)
+		routes, gone = append(routes, put.routed), append(gone, end.routed)
 	}
 	p50, p99 := median(routes), quantile(routes, 0.99)
 	b.report.add(b.peers, "d", "put of a lease to etcd's answer, p50, p99", ms(median(puts))+", "+ms(quantile(puts, 0.99)), "")
+	b.report.add(b.peers, "d", "put of a lease to the event at a bare watcher, p50, p99", ms(median(told))+", "+ms(quantile(told, 0.99)), "")
 	b.report.addGoal(b.peers, "d", "put of a lease to its route, p50", ms(p50), "below 1.5 ms", p50 < 1500*time.Microsecond)
 	b.report.addGoal(b.peers, "d", "put of a lease to its route, p99", ms(p99), "below 6 ms", p99 < 6*time.Millisecond)
 	b.report.add(b.peers, "d", "delete of a lease to the end of its route, p50, p99", ms(median(gone))+", "+ms(quantile(gone, 0.99)), "")
 	return nil
 }
 
-// follow puts or removes the lease of peer i and waits until the kernel has followed. It returns the time until etcd
-// answered and until the route was there or gone.
-func (b *bench) follow(ctx context.Context, i int, there bool) (answered, routed time.Duration, err error) {
+// followed is how long it took after a put or delete until etcd answered, until a bare watcher heard of it, and
+// until the kernel had followed.
+type followed struct{ answered, told, routed time.Duration }
+
+// follow puts or removes the lease of peer i and waits until everybody has followed.
+func (b *bench) follow(ctx context.Context, i int, there bool, events clientv3.WatchChan) (d followed, err error) {
 	if err := b.watch.Quiet(5 * time.Millisecond); err != nil {
-		return 0, 0, err
+		return d, err
 	}
 	var g errgroup.Group
 	began := time.Now()
 	g.Go(func() error {
-		defer func() { answered = time.Since(began) }()
+		defer func() { d.answered = time.Since(began) }()
 		if there {
 			return b.cluster.put(ctx, i)
 		}
 		return b.cluster.remove(ctx, i)
 	})
+	g.Go(func() error {
+		r, ok := <-events
+		d.told = time.Since(began)
+		if !ok {
+			return errors.New("the bare watch has ended")
+		}
+		return r.Err()
+	})
 	at, err := b.watch.Until(patience, func() bool { return b.watch.Has(rtnl.Route, i) == there })
-	if failed := g.Wait(); failed != nil {
-		return 0, 0, failed
+	if err := errors.Join(err, g.Wait()); err != nil {
+		return d, err
 	}
-	if err != nil {
-		return 0, 0, err
-	}
+	d.routed = at.Sub(began)
 	_, err = b.watch.Until(patience, func() bool {
 		return b.watch.Has(rtnl.Forward, i) == there && b.watch.Has(rtnl.Neighbour, i) == there
 	})
-	return answered, at.Sub(began), err
+	return d, err
 }

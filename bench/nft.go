@@ -33,9 +33,9 @@ func ruleDamages() ([]damage, error) {
 	}
 	var damages []damage
 	for _, chain := range chains {
-		damages = append(damages, damage{"a rule deleted from chain " + chain, func() error { return deleteRule(chain) }})
+		damages = append(damages, damage{"a rule deleted from chain " + chain, func() error { return deleteRule(chain) }, false})
 	}
-	return append(damages, damage{"nft flush ruleset", func() error { return nft("flush ruleset") }}), nil
+	return append(damages, damage{"nft flush ruleset", func() error { return nft("flush ruleset") }, false}), nil
 }
 
 type rule struct {

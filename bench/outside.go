@@ -49,7 +49,7 @@ func outside(ctx context.Context, o options, args []string, out io.Writer) error
 
 // build makes the programs as a release has them, and the plugin's own benchmark.
 func build(ctx context.Context, o options, dir string) error {
-	programs := []string{"build", "-trimpath", "-ldflags", "-s -w", "-o", dir + "/", "./bench/floor"}
+	programs := []string{"build", "-trimpath", "-tags", "grpcnotrace", "-ldflags", "-s -w", "-o", dir + "/", "./bench/floor"}
 	if o.weftd == "" {
 		programs = append(programs, "./cmd/weftd")
 	} else if err := copyProgram(filepath.Join(dir, "weftd"), o.weftd); err != nil {

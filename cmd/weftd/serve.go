@@ -24,6 +24,7 @@ import (
 
 // serve puts the parts together and runs them until ctx ends.
 func serve(ctx context.Context, o options, log logrus.FieldLogger) error {
+	collectLate()
 	node, err := identity(o.nodeName, os.Hostname, os.ReadFile)
 	if err != nil {
 		return err
@@ -41,7 +42,7 @@ func serve(ctx context.Context, o options, log logrus.FieldLogger) error {
 		Masquerade: o.ipMasq, RandomFully: !o.noRandomFully, Forward: o.forwardRules, Blackhole: o.blackhole,
 		SubnetFile: o.subnetFile, StateFile: stateFile(o.stateDir),
 		RenewMargin: time.Duration(o.renewMargin) * time.Minute,
-		Version:     version, Log: log, Ready: func() { tellSystemd(log) },
+		Version:     version, Log: log, Ready: func() { tellSystemd(log); settle() },
 	})
 	if err != nil {
 		return err
