@@ -81,14 +81,24 @@ func (c *claim) try(ctx context.Context) (subnet.Lease, error) {
 		}
 		c.settled[r.key] = r.modified
 	}
+	var lease subnet.Lease
 	switch {
 	case p.done:
-		return c.confirm(ctx, p.from)
+		lease, err = c.confirm(ctx, p.from)
 	case p.from != nil && p.from.subnets == p.to:
-		return c.update(ctx, p.from)
+		lease, err = c.update(ctx, p.from)
 	default:
-		return c.create(ctx, p, at)
+		lease, err = c.create(ctx, p, at)
 	}
+	if err != nil {
+		return subnet.Lease{}, err
+	}
+	for _, e := range p.extra {
+		if err := c.s.drop(ctx, e.key, e.modified); err != nil {
+			c.s.log.WithError(err).WithField("key", e.key).Warn("a second lease of this node stays until it expires")
+		}
+	}
+	return lease, nil
 }
 
 // position is where in the history of which cluster a picture was taken.

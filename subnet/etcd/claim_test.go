@@ -159,3 +159,62 @@ func TestOldestWins(t *testing.T) {
 		t.Errorf("the next attempt returned %v, %v", l, err)
 	}
 }
+
+// TestLostAnswer repeats a claim whose transaction succeeded, and whose answer never came: nothing stays behind.
+func TestLostAnswer(t *testing.T) {
+	c := etcdtest.Start(t, 1)
+	client := c.Client(t)
+	config := configure(t, client, netconf)
+	want := wantOf(config, 1)
+	s := newStore(t, Options{Endpoints: c.Endpoints()})
+	old, err := s.list(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := newStore(t, Options{Endpoints: c.Endpoints()}).Claim(t.Context(), want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	value, err := encodeValue(want.Attrs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	repeated := claim{s: s, want: want, value: value, base: old, settled: map[string]int64{}}
+	if l, err := repeated.try(t.Context()); !errors.Is(err, errRaced) {
+		t.Fatalf("a claim on an old picture returned %v, %v: want %v", l, err, errRaced)
+	}
+	if l, err := repeated.try(t.Context()); err != nil || l != first {
+		t.Errorf("the next attempt returned %v, %v: want %v", l, err, first)
+	}
+}
+
+// TestLeftover finds two keys of the node, of which one lost a race: one is enough.
+func TestLeftover(t *testing.T) {
+	c := etcdtest.Start(t, 1)
+	client := c.Client(t)
+	config := configure(t, client, dual)
+	value, err := encodeValue(wantOf(config, 1).Attrs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	putPeer(t, client, 2, parseSubnets("10.1.1.0/24", "fd00:5:0:1::/64"))
+	for _, key := range []string{"10.1.2.0-24&fd00:5:0:2::-64", "10.1.3.0-24&fd00:5:0:1::-64", "10.1.4.0-24&fd00:5:0:4::-64"} {
+		id, err := client.Grant(t.Context(), 3600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.Put(t.Context(), prefix+subnetsName+key, value, clientv3.WithLease(id.ID)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := wantOf(config, 1)
+	want.Previous = parseSubnets("10.1.4.0/24", "fd00:5:0:4::/64")
+	l, err := newStore(t, Options{Endpoints: c.Endpoints()}).Claim(t.Context(), want)
+	if err != nil || l.Subnets != want.Previous {
+		t.Errorf("Claim = %v, %v: want %s", l, err, want.Previous)
+	}
+	resp, err := client.Get(t.Context(), prefix+subnetsName, clientv3.WithPrefix(), clientv3.WithKeysOnly())
+	if err != nil || len(resp.Kvs) != 2 {
+		t.Errorf("etcd holds %v, %v: want the peer's key and one of the node", resp, err)
+	}
+}

@@ -3,6 +3,7 @@ package etcd
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -35,7 +36,7 @@ func (c *claim) create(ctx context.Context, p plan, at position) (subnet.Lease, 
 	var resp *clientv3.TxnResponse
 	var gone bool
 	err = c.s.request(ctx, "take the subnet "+p.to.String(), func(ctx context.Context, cl *clientv3.Client) (err error) {
-		resp, err = cl.Txn(ctx).If(conditions...).Then(then...).Else(clientv3.OpGet(span, append(options, clientv3.WithKeysOnly())...)).Commit()
+		resp, err = cl.Txn(ctx).If(conditions...).Then(then...).Else(clientv3.OpGet(span, options...)).Commit()
 		if gone = errors.Is(err, rpctypes.ErrLeaseNotFound); gone {
 			return nil
 		}
@@ -49,7 +50,8 @@ func (c *claim) create(ctx context.Context, p plan, at position) (subnet.Lease, 
 		c.stale()
 		return subnet.Lease{}, errRaced
 	case !resp.Succeeded:
-		if !c.learn(resp.Responses[0].GetResponseRange().Kvs, p.to) {
+		there := resp.Responses[0].GetResponseRange().Kvs
+		if !c.learn(there, p.to) || c.ours(there) {
 			c.stale() // it is the node's own key that is not what the picture says
 		}
 		return subnet.Lease{}, errRaced
@@ -57,11 +59,11 @@ func (c *claim) create(ctx context.Context, p plan, at position) (subnet.Lease, 
 	now := position{resp.Header.ClusterId, resp.Header.Revision}
 	if now.cluster != at.cluster || now.revision <= at.revision {
 		c.stale()
-		return subnet.Lease{}, errors.Join(errRaced, c.giveUp(ctx, key, now.revision))
+		return subnet.Lease{}, errors.Join(errRaced, c.s.drop(ctx, key, now.revision))
 	}
 	first, err := c.wasFirst(ctx, key, p.to, at, now)
 	if err != nil || !first {
-		return subnet.Lease{}, errors.Join(or(err, errRaced), c.giveUp(ctx, key, now.revision))
+		return subnet.Lease{}, errors.Join(or(err, errRaced), c.s.drop(ctx, key, now.revision))
 	}
 	c.s.keepSpare(0)
 	return c.hold(key, now.revision, now.revision, id, p.to), nil
@@ -101,6 +103,15 @@ func (c *claim) wasFirst(ctx context.Context, key string, s subnet.Subnets, at, 
 	return !c.learn(resp.Kvs, s), nil
 }
 
+// ours tells whether a key is the node's own, made by a transaction whose answer was lost.
+func (c *claim) ours(kvs []*mvccpb.KeyValue) bool {
+	d := newDecoder()
+	return slices.ContainsFunc(kvs, func(kv *mvccpb.KeyValue) bool {
+		a, err := d.value(kv.Value)
+		return err == nil && a.Node == c.want.Attrs.Node
+	})
+}
+
 // learn notes keys that are taken, and tells whether one of them overlaps s.
 func (c *claim) learn(kvs []*mvccpb.KeyValue, s subnet.Subnets) (overlaps bool) {
 	for _, kv := range kvs {
@@ -114,10 +125,10 @@ func (c *claim) learn(kvs []*mvccpb.KeyValue, s subnet.Subnets) (overlaps bool) 
 	return overlaps
 }
 
-// giveUp deletes a key that this claim created and must not keep.
-func (c *claim) giveUp(ctx context.Context, key string, created int64) error {
-	return c.s.request(ctx, "give up "+key, func(ctx context.Context, cl *clientv3.Client) error {
-		_, err := cl.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key), "=", created)).Then(clientv3.OpDelete(key)).Commit()
+// drop deletes a key, unless somebody has written to it since.
+func (s *Store) drop(ctx context.Context, key string, modified int64) error {
+	return s.request(ctx, "give up "+key, func(ctx context.Context, cl *clientv3.Client) error {
+		_, err := cl.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", modified)).Then(clientv3.OpDelete(key)).Commit()
 		return err
 	})
 }

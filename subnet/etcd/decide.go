@@ -14,6 +14,7 @@ type plan struct {
 	rivals []rival        // keys whose holders must not be alive for the plan to be right
 	from   *entry         // what the node has now
 	to     subnet.Subnets // what it shall have
+	extra  []*entry       // what it has besides, from a claim that was cut short
 }
 
 // rival is a key and what it says.
@@ -26,7 +27,7 @@ type rival struct {
 // newer than m; also are subnets that are taken although m does not know it.
 func decide(m *mirror, recent holding, want subnet.Want, also []subnet.Subnets) (plan, error) {
 	own, rivals := m.own(want, recent)
-	p := plan{from: own}
+	p := plan{from: own, extra: m.extra(want, own)}
 	for _, e := range rivals {
 		p.rivals = append(p.rivals, rival{e, m.lease(e)})
 	}
@@ -86,6 +87,23 @@ func (m *mirror) own(want subnet.Want, recent holding) (own *entry, rivals []*en
 		}
 	}
 	return nil, nil
+}
+
+// extra lists the keys with the node's identity and address other than own. A reservation stays what it is.
+func (m *mirror) extra(want subnet.Want, own *entry) []*entry {
+	var out []*entry
+	add := func(e *entry, a subnet.Attrs) {
+		if a.Node == want.Attrs.Node && a.Shares(want.Attrs) && e.lease != 0 && (own == nil || e.key != own.key) {
+			out = append(out, e)
+		}
+	}
+	for l := range m.known() {
+		add(m.find(l.Subnets), l.Attrs)
+	}
+	for _, c := range m.hidden {
+		add(c.entry, c.attrs)
+	}
+	return out
 }
 
 // known lists what is held or reserved by somebody who can be told from the value.

@@ -189,8 +189,10 @@ func TestExpiry(t *testing.T) {
 	a := startAgent(t, newStore(t, Options{Endpoints: c.Endpoints(), TTL: 2 * time.Second}), wantOf(config, 1))
 	other := startAgent(t, newStore(t, Options{Endpoints: c.Endpoints()}), wantOf(config, 2))
 	own := a.untilOwn()
-	other.until("the lease", func(p subnet.Snapshot) bool { return p.Leases[own.Subnets] == own })
-	other.untilOwn()
+	other.until("both leases", func(p subnet.Snapshot) bool {
+		_, ok := other.own(p)
+		return ok && p.Leases[own.Subnets] == own
+	})
 	first := time.Time{}
 	a.untilHealth("three renewals", func(h subnet.Health) bool {
 		if first.IsZero() {
