@@ -27,6 +27,8 @@ type loop struct {
 	full   bool // the next pass must look at everything
 	shared bool // two peers want the same object: changes of one cannot be told from the other's
 	failed map[subnet.Subnets]error
+
+	env subnet.Env // what subnet.env says; zero where that is not known
 }
 
 // pass makes the kernel hold what it should: for a change of few leases or a few broken objects just these, else
@@ -50,6 +52,7 @@ func (a *Agent) pass(ctx context.Context) error {
 		return a.fail(err)
 	}
 	if l.full {
+		l.env = subnet.Env{} // what is in the file is looked at too
 		err = a.fullPass(ctx, n.complete)
 	} else {
 		err = a.partialPass(ctx, n, h.dirty)

@@ -27,12 +27,15 @@ func (a *Agent) finish(complete bool, err error) error {
 }
 
 // letPodsIn writes subnet.env once the lease is held, the rules are in place and the peers are programmed, and keeps
-// it true from then on.
+// it true from then on. The file itself is looked at in full passes only.
 func (a *Agent) letPodsIn() error {
 	if !a.report.isReady() && !a.report.mayBeReady() {
 		return nil
 	}
 	env := a.env()
+	if env == a.loop.env && a.report.isReady() {
+		return nil
+	}
 	changed, err := subnet.WriteEnv(a.o.SubnetFile, env)
 	if err != nil {
 		a.report.waiting("subnet file", err)
@@ -45,6 +48,7 @@ func (a *Agent) letPodsIn() error {
 	if err := os.Remove(a.waitingFile()); err != nil && !os.IsNotExist(err) {
 		return fmt.Errorf("removing what the agent waited for: %w", err)
 	}
+	a.loop.env = env
 	if a.report.becomeReady(env.MTU) && a.o.Ready != nil {
 		a.o.Ready()
 	}
