@@ -42,7 +42,7 @@ func runTestsInside() (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	bins := Binaries{Dir: filepath.Join(dir, "bin"), CNI: filepath.Join(dir, "cni"), Upgrade: filepath.Join(dir, "upgrade")}
+	bins := Binaries{Dir: filepath.Join(dir, "bin"), CNI: filepath.Join(dir, "bin", "cni"), Upgrade: filepath.Join(dir, "upgrade")}
 	if err := buildBinaries(bins); err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func buildBinaries(b Binaries) error {
 		dir, version string
 		packages     []string
 	}{
-		{b.Dir, "test", []string{weft + "weftd"}},
+		{b.Dir, "test", []string{weft + "weftd", weft + "weftctl"}},
 		{b.Upgrade, "upgrade", []string{weft + "weftd"}},
 		{b.CNI, "test", []string{weft + "weft", plugins + "main/bridge", plugins + "main/loopback", plugins + "ipam/host-local", plugins + "meta/portmap"}},
 	} {

@@ -194,14 +194,16 @@ func (l *Lab) exec(ctx context.Context, args []string, files [3]*os.File) Respon
 	}
 	path, err := lookPath(args[1])
 	if err != nil {
-		return Response{Code: 127, Error: err.Error()}
+		fmt.Fprintln(files[2], err)
+		return Response{Code: 127}
 	}
 	cmd := exec.CommandContext(ctx, path, args[2:]...)
 	cmd.Args[0] = args[1]
 	cmd.Env = append(environment(), "PS1="+h.Name+"# ")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = files[0], files[1], files[2]
 	if err := h.Start(cmd); err != nil {
-		return Response{Code: 126, Error: err.Error()}
+		fmt.Fprintln(files[2], err)
+		return Response{Code: 126}
 	}
 	err = cmd.Wait()
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {

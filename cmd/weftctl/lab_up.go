@@ -130,11 +130,6 @@ func newLabListCommand() *cobra.Command {
 	}
 }
 
-// exitStatus is the error of a command that ran inside the lab and ended with this status.
-type exitStatus int
-
-func (e exitStatus) Error() string { return fmt.Sprintf("the command ended with status %d", int(e)) }
-
 // ask sends the request and makes its end this command's end.
 func ask(ctx context.Context, name string, r lab.Request) error {
 	resp, err := lab.Ask(ctx, name, r, [3]*os.File{os.Stdin, os.Stdout, os.Stderr})
@@ -143,8 +138,6 @@ func ask(ctx context.Context, name string, r lab.Request) error {
 		return err
 	case resp.Error != "":
 		return errors.New(resp.Error)
-	case resp.Code == 1:
-		return errNo
 	case resp.Code != 0:
 		return exitStatus(resp.Code)
 	}

@@ -28,11 +28,19 @@ func main() {
 // The command has printed why.
 var errNo = errors.New("no")
 
+// exitStatus is the error of a command that ran another one, which ended with this status and has said why.
+type exitStatus int
+
+func (e exitStatus) Error() string { return fmt.Sprintf("the command ended with status %d", int(e)) }
+
 // exitCode is 0 for yes or done, 1 for no, and 2 where it could not be found out or done.
 func exitCode(err error) int {
+	var status exitStatus
 	switch {
 	case err == nil:
 		return 0
+	case errors.As(err, &status):
+		return int(status)
 	case errors.Is(err, errNo):
 		return 1
 	default:
@@ -47,7 +55,7 @@ func run(ctx context.Context, args []string, env func(string) string, stdout, st
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
-	if err != nil && !errors.Is(err, errNo) {
+	if err != nil && !errors.Is(err, errNo) && !errors.As(err, new(exitStatus)) {
 		fmt.Fprintln(stderr, "weftctl:", err)
 	}
 	return err
