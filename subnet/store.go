@@ -48,6 +48,16 @@ type Snapshot struct {
 	Leases  map[Subnets]Lease // every lease, this node's own among them; reservations without a PublicIP are left out
 	Changed []Subnets         // the keys that may differ from the previous call of f; nil says that any may, empty that none does
 	Faults  []Fault           // keys that could not be read; each costs that peer only
+	Self    Self              // what the store says of this node beside its lease
+}
+
+// Reporter is a Store that can tell the cluster whether the pods of this node have their network.
+type Reporter interface {
+	Store
+
+	// Report says that they have it, or why they have not, in a sentence. It is idempotent: where the cluster has been
+	// told already, nothing is written. The error is as those of Store.
+	Report(ctx context.Context, ready bool, why string) error
 }
 
 // Fault is an entry of the store that could not be understood.
