@@ -1,0 +1,153 @@
+package kube
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/weft-network/weft/subnet"
+)
+
+// refusal tells whether an error is an answer of the API server rather than the lack of one.
+func refusal(err error) bool { return apierrors.IsNotFound(err) }
+
+// Claim implements subnet.Store: the subnets are the Node's pod CIDRs, of whatever length, and want.Attrs is written
+// into its annotations where it differs. It waits for nothing. Beside the errors of the contract there are those that
+// say that the Node, or a pod CIDR of it, is not there yet, or not inside the config's networks.
+func (s *Store) Claim(ctx context.Context, want subnet.Want) (subnet.Lease, error) {
+	s.claims.Lock()
+	defer s.claims.Unlock()
+	if want.Attrs.Node != s.o.Node {
+		return subnet.Lease{}, fmt.Errorf("claiming the pod CIDR of Node %s: this store is that of Node %s", want.Attrs.Node, s.o.Node)
+	}
+	n, err := s.node(ctx)
+	if err != nil {
+		return subnet.Lease{}, err
+	}
+	if _, err := s.subnets(n, want.Config); err != nil {
+		return subnet.Lease{}, err
+	}
+	if err := s.unrivalled(ctx, want.Attrs); err != nil {
+		return subnet.Lease{}, err
+	}
+	if n, err = s.announce(ctx, n, want.Attrs); err != nil {
+		return subnet.Lease{}, err
+	}
+	l, err := s.notes.lease(n)
+	if err != nil {
+		return l, fmt.Errorf("reading back what Node %s announces: %w", n.Name, err)
+	}
+	if _, err := s.subnets(n, want.Config); err != nil {
+		return subnet.Lease{}, err // another Node has come under this name meanwhile
+	}
+	return l, nil
+}
+
+// node reads the own Node.
+func (s *Store) node(ctx context.Context) (*Node, error) {
+	var n *Node
+	err := s.request(ctx, "read Node "+s.o.Node, func(ctx context.Context, c *client) (err error) {
+		n, err = c.get(ctx, s.o.Node)
+		return err
+	})
+	if apierrors.IsNotFound(err) {
+		return nil, fmt.Errorf("the cluster has no Node %s yet: its kubelet makes it when it joins; if the node is known by another name, set NODE_NAME or --node-name", s.o.Node)
+	}
+	return n, err
+}
+
+// subnets returns what a Node leases under a config.
+func (s *Store) subnets(n *Node, c subnet.Config) (subnet.Subnets, error) {
+	cidrs, err := podCIDRs(n)
+	if err != nil {
+		return cidrs, fmt.Errorf("Node %s: %w", n.Name, err)
+	}
+	if cidrs.IsZero() {
+		return cidrs, fmt.Errorf("Node %s has no pod CIDR yet: kube-controller-manager gives it one when it runs with --allocate-node-cidrs and --cluster-cidr %s", n.Name, networks(c))
+	}
+	var own subnet.Subnets
+	for f, network := range c.Networks {
+		p := cidrs[f]
+		switch {
+		case !network.Enabled():
+			continue
+		case !p.IsValid():
+			err = fmt.Errorf("Node %s has no %s pod CIDR, only %s: give kube-controller-manager --cluster-cidr %s, or turn %s off in net-conf.json",
+				n.Name, subnet.Family(f), cidrs, networks(c), subnet.Family(f))
+		case p.Bits() < network.Prefix.Bits() || !network.Prefix.Contains(p.Addr()):
+			err = fmt.Errorf("pod CIDR %s of Node %s is not inside the network %s of net-conf.json: make the network the --cluster-cidr of kube-controller-manager", p, n.Name, network.Prefix)
+		}
+		if err != nil {
+			return own, err
+		}
+		own[f] = p
+	}
+	return own, nil
+}
+
+// networks names the networks of a config, as --cluster-cidr wants them.
+func networks(c subnet.Config) string {
+	var all subnet.Subnets
+	for f, n := range c.Networks {
+		all[f] = n.Prefix
+	}
+	return all.String()
+}
+
+// unrivalled tells whether another node announces an address of attrs.
+func (s *Store) unrivalled(ctx context.Context, attrs subnet.Attrs) error {
+	s.mu.Lock()
+	known := s.mirror != nil
+	s.mu.Unlock()
+	if !known {
+		m, err := s.list(ctx)
+		if err != nil {
+			return err
+		}
+		return refuse(m.rival(attrs))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return refuse(s.mirror.rival(attrs))
+}
+
+// refuse is the error about a rival, if there is one.
+func refuse(rival subnet.Lease, there bool) error {
+	if !there {
+		return nil
+	}
+	return fmt.Errorf("%w: Node %s at %s with %s; if that node is gone, delete its Node", subnet.ErrAddressInUse, rival.Node, rival.Addresses(), rival.Subnets)
+}
+
+// announce makes the Node carry attrs, and returns it as it is then. Where nothing differs nothing is written.
+func (s *Store) announce(ctx context.Context, n *Node, attrs subnet.Attrs) (*Node, error) {
+	changes := map[string]*string{}
+	for key, want := range s.notes.encode(attrs) {
+		if have, there := n.Annotations[key]; there != (want != nil) || there && have != *want {
+			changes[key] = want
+		}
+	}
+	if len(changes) == 0 {
+		return n, nil
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": changes}})
+	if err != nil {
+		return nil, fmt.Errorf("writing the annotations of Node %s: %w", n.Name, err)
+	}
+	err = s.request(ctx, "annotate Node "+n.Name, func(ctx context.Context, c *client) (err error) {
+		n, err = c.patch(ctx, n.Name, types.MergePatchType, patch)
+		return err
+	})
+	if apierrors.IsNotFound(err) {
+		return nil, errors.New("Node " + s.o.Node + " was deleted while it was annotated")
+	}
+	if err == nil {
+		s.log.WithField("annotations", strings.Join(keys(changes), " ")).Info("Node annotated")
+	}
+	return n, err
+}

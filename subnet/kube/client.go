@@ -1,0 +1,126 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+// Where a pod finds its service account. The token is read again about once a minute.
+const (
+	tokenFile = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+	rootFile  = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
+)
+
+const protobuf = "application/vnd.kubernetes.protobuf"
+
+// client speaks with the API server about Nodes.
+type client struct {
+	*rest.RESTClient
+	http *http.Client
+	from string // where it is, for messages
+}
+
+// newClient reads what o points at. What is missing may come: the caller tries again.
+func newClient(o Options) (*client, error) {
+	cfg, err := clientConfig(o)
+	if err != nil {
+		return nil, err
+	}
+	var urls []*url.URL
+	for _, text := range append(o.Endpoints, cfg.Host)[:max(1, len(o.Endpoints))] {
+		u, err := url.Parse(text)
+		if err != nil {
+			return nil, fmt.Errorf("address of the API server: %w", err)
+		}
+		urls = append(urls, u)
+	}
+	c := &client{from: texts(urls)}
+	cfg.Host = urls[0].String()
+	cfg.APIPath, cfg.GroupVersion = "/api", &schema.GroupVersion{Version: "v1"}
+	cfg.NegotiatedSerializer = codecs().WithoutConversion()
+	cfg.ContentType, cfg.AcceptContentTypes = protobuf, protobuf+",application/json"
+	cfg.QPS = -1 // whoever calls backs off
+	cfg.WarningHandler = rest.NoWarnings{}
+	cfg.Dial = (&net.Dialer{Timeout: 3 * time.Second, KeepAlive: 15 * time.Second}).DialContext
+	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return &turns{next: next, urls: urls} })
+	if c.http, err = rest.HTTPClientFor(cfg); err != nil {
+		return nil, err
+	}
+	c.RESTClient, err = rest.RESTClientForConfigAndClient(cfg, c.http)
+	return c, err
+}
+
+// clientConfig finds credentials: a kubeconfig, or the service account of the pod, or none.
+func clientConfig(o Options) (*rest.Config, error) {
+	if o.Kubeconfig != "" {
+		rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: o.Kubeconfig}
+		cfg, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{}).ClientConfig()
+		if err != nil {
+			return nil, fmt.Errorf("reading %s: %w", o.Kubeconfig, err)
+		}
+		return cfg, nil
+	}
+	if len(o.Endpoints) == 0 {
+		cfg, err := rest.InClusterConfig()
+		if errors.Is(err, rest.ErrNotInCluster) {
+			return nil, errors.New("not in a pod, where the cluster tells where its API is: give --kubeconfig-file or --kube-api-url")
+		}
+		return cfg, err
+	}
+	cfg := &rest.Config{}
+	if _, err := os.Stat(tokenFile); err == nil {
+		cfg.BearerTokenFile, cfg.CAFile = tokenFile, rootFile
+	}
+	return cfg, nil
+}
+
+// get reads one Node.
+func (c *client) get(ctx context.Context, name string) (*Node, error) {
+	var n Node
+	return &n, c.Get().Resource("nodes").Name(name).MaxRetries(0).Do(ctx).Into(&n)
+}
+
+// patch changes a Node, or a part of it that is a resource of its own, and returns it as it is then.
+func (c *client) patch(ctx context.Context, name string, kind types.PatchType, body []byte, parts ...string) (*Node, error) {
+	var n Node
+	return &n, c.Patch(kind).Resource("nodes").Name(name).SubResource(parts...).MaxRetries(0).Body(body).Do(ctx).Into(&n)
+}
+
+// pageSize is how many Nodes are read at once where they cannot be streamed.
+const pageSize = 500
+
+// list calls f with all Nodes, page by page, and returns the version of the picture that they are of.
+func (c *client) list(ctx context.Context, f func([]Node)) (version string, err error) {
+	o := metav1.ListOptions{Limit: pageSize}
+	for {
+		var l NodeList
+		if err := c.Get().Resource("nodes").VersionedParams(&o, metav1.ParameterCodec).MaxRetries(0).Do(ctx).Into(&l); err != nil {
+			return "", err
+		}
+		f(l.Items)
+		if o.Continue = l.Continue; o.Continue == "" {
+			return l.ResourceVersion, nil
+		}
+	}
+}
+
+// watch follows the Nodes.
+func (c *client) watch(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+	o.Watch, o.AllowWatchBookmarks = true, true
+	return c.Get().Resource("nodes").VersionedParams(&o, metav1.ParameterCodec).MaxRetries(0).Watch(ctx)
+}
+
+func (c *client) close() { c.http.CloseIdleConnections() }

@@ -1,0 +1,123 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/weft-network/weft/subnet"
+)
+
+// Store is a subnet.Store on the Nodes of a Kubernetes cluster. At most one Watch runs at a time; everything else may
+// be called at any time by anybody. Close ends it.
+type Store struct {
+	o     Options
+	log   logrus.FieldLogger
+	notes annotations
+
+	dial   sync.Mutex // guards client and closed
+	client *client    // made when it is first needed: what it needs may not be there yet
+	closed bool
+
+	claims sync.Mutex // one Claim at a time
+
+	mu     sync.Mutex // guards what follows
+	mirror *mirror    // what is known of the Nodes; nil until they have been read
+	health subnet.Health
+}
+
+var _ subnet.Reporter = (*Store)(nil)
+
+// New returns a store for o. It does not wait for the API, which may be away; the error is about o itself, and says all
+// that is wrong with it.
+func New(o Options) (*Store, error) {
+	o, err := o.checked()
+	if err != nil {
+		return nil, err
+	}
+	return &Store{o: o, log: o.Logger, notes: annotations{o.Prefix}}, nil
+}
+
+// Close ends the connection. What was claimed stays claimed.
+func (s *Store) Close() error {
+	s.dial.Lock()
+	defer s.dial.Unlock()
+	if s.client != nil {
+		s.client.close()
+	}
+	s.client, s.closed = nil, true
+	return nil
+}
+
+// connect returns the client, which it makes when it is first needed.
+func (s *Store) connect() (*client, error) {
+	s.dial.Lock()
+	defer s.dial.Unlock()
+	if s.closed {
+		return nil, errors.New("the store is closed")
+	}
+	if s.client != nil {
+		return s.client, nil
+	}
+	c, err := newClient(s.o)
+	if err != nil {
+		return nil, err
+	}
+	s.client = c
+	return c, nil
+}
+
+// made returns the client, or nil.
+func (s *Store) made() *client {
+	s.dial.Lock()
+	defer s.dial.Unlock()
+	return s.client
+}
+
+// Health tells how the connection to the API is. What a Node announces does not expire.
+func (s *Store) Health() subnet.Health {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.health
+}
+
+// answered notes the outcome of a request.
+func (s *Store) answered(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.health.Err = err
+	if err != nil {
+		s.health.Errors++
+		return
+	}
+	s.health.Since = time.Now()
+}
+
+// request runs one request with the time that it may take, and notes and explains how it went. what says what is
+// attempted.
+func (s *Store) request(ctx context.Context, what string, do func(context.Context, *client) error) error {
+	c, err := s.connect()
+	if err == nil {
+		rctx, cancel := context.WithTimeout(ctx, s.o.RequestTimeout)
+		defer cancel()
+		err = do(rctx, c)
+	}
+	return s.outcome(ctx, what, err)
+}
+
+// outcome notes and explains how a request went.
+func (s *Store) outcome(ctx context.Context, what string, err error) error {
+	if err == nil || refusal(err) {
+		s.answered(nil)
+		return err
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	err = s.explain(what, err)
+	s.answered(err)
+	return err
+}
