@@ -11,13 +11,19 @@ import (
 
 	"github.com/weft-network/weft/network"
 	"github.com/weft-network/weft/subnet"
+	"github.com/weft-network/weft/subnet/kube"
 )
 
 // options is the command line as it was written.
 type options struct {
 	etcdEndpoints, etcdPrefix, etcdKey, etcdCert, etcdCA, etcdUser, etcdPassword string
 
+	kube                                      bool
+	kubeAPI, kubeConfig, kubePrefix, confPath string
+	keepCondition                             bool
+
 	nodeName                     string
+	pod                          [2]string // namespace and name of the pod that weftd runs in; from the environment only
 	ifaces, ifaceRegexps         []string
 	ifaceCanReach                string
 	publicIP, publicIPInet6      string
@@ -55,7 +61,14 @@ func flagSet(o *options) *pflag.FlagSet {
 	f.StringVar(&o.etcdUser, "etcd-username", "", "user name for etcd")
 	f.StringVar(&o.etcdPassword, "etcd-password", "", "password for etcd; better given as WEFTD_ETCD_PASSWORD")
 
-	f.StringVar(&o.nodeName, "node-name", "", "identity of this node in the cluster; default: NODE_NAME, else the host name, else the machine-id")
+	f.BoolVar(&o.kube, "kube-subnet-mgr", false, "keep leases in the annotations of Kubernetes' Nodes, with their pod CIDRs as subnets, in place of etcd")
+	f.StringVar(&o.kubeAPI, "kube-api-url", "", "URLs of Kubernetes API servers, separated by commas, tried in turn; default: that of the kubeconfig, else the cluster's Service")
+	f.StringVar(&o.kubeConfig, "kubeconfig-file", "", "kubeconfig with the credentials for the API; default: the service account of the pod")
+	f.StringVar(&o.kubePrefix, "kube-annotation-prefix", kube.DefaultPrefix, "what the annotations of Nodes begin with")
+	f.StringVar(&o.confPath, "net-config-path", kube.DefaultConfigPath, "net-conf.json where leases are in Kubernetes; changes are applied while running")
+	f.BoolVar(&o.keepCondition, "set-node-network-unavailable", true, "keep the condition NetworkUnavailable of the Node true to the facts, in both directions")
+
+	f.StringVar(&o.nodeName, "node-name", "", "identity of this node in the cluster, in Kubernetes its Node; default: NODE_NAME, else the node of the pod POD_NAMESPACE/POD_NAME, else the host name, else the machine-id")
 	f.StringArrayVar(&o.ifaces, "iface", nil, "device, or address of the device, that reaches the peers; may be repeated, the first that exists is taken")
 	f.StringArrayVar(&o.ifaceRegexps, "iface-regex", nil, "regular expression that the name or address of the device matches; may be repeated, tried after --iface")
 	f.StringVar(&o.ifaceCanReach, "iface-can-reach", "", "take the device by which this address is reached")
@@ -96,7 +109,7 @@ func parse(args []string, env func(string) (string, bool)) (options, error) {
 		if errors.Is(err, pflag.ErrHelp) {
 			return o, errHelp
 		}
-		return o, explainFlag(err)
+		return o, fmt.Errorf("%w; see weftd --help", err)
 	}
 	if rest := f.Args(); len(rest) > 0 {
 		return o, fmt.Errorf("unexpected argument %q: weftd takes flags only; see weftd --help", rest[0])
@@ -121,6 +134,8 @@ func parse(args []string, env func(string) (string, bool)) (options, error) {
 	if o.nodeName == "" {
 		o.nodeName, _ = env("NODE_NAME")
 	}
+	o.pod[0], _ = env("POD_NAMESPACE")
+	o.pod[1], _ = env("POD_NAME")
 	return o, errors.Join(append(errs, o.check())...)
 }
 
@@ -136,16 +151,6 @@ func twoDashes(args []string) []string {
 		out[i] = a
 	}
 	return out
-}
-
-// explainFlag says more of flags that flannel has and this version does not.
-func explainFlag(err error) error {
-	for _, name := range []string{"kube-", "net-config-path", "set-node-network-unavailable", "kubeconfig-file"} {
-		if strings.Contains(err.Error(), "--"+name) {
-			return fmt.Errorf("%w: this version keeps leases in etcd only, the Kubernetes API is not served yet", err)
-		}
-	}
-	return fmt.Errorf("%w; see weftd --help", err)
 }
 
 // check turns words into values.

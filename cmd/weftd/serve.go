@@ -20,23 +20,25 @@ import (
 	"github.com/weft-network/weft/cmd/internal/wire"
 	"github.com/weft-network/weft/network"
 	"github.com/weft-network/weft/subnet/etcd"
+	"github.com/weft-network/weft/subnet/kube"
 )
 
 // serve puts the parts together and runs them until ctx ends.
 func serve(ctx context.Context, o options, log logrus.FieldLogger) error {
 	collectLate()
-	node, err := identity(o.nodeName, os.Hostname, os.ReadFile)
+	stores := o.stores(log)
+	node, err := nodeName(ctx, o, stores, log)
 	if err != nil {
 		return err
 	}
-	store, err := etcd.New(etcd.Options{Endpoints: strings.Split(o.etcdEndpoints, ","), Prefix: o.etcdPrefix,
-		CAFile: o.etcdCA, CertFile: o.etcdCert, KeyFile: o.etcdKey, Username: o.etcdUser, Password: o.etcdPassword, Logger: log})
+	stores.Kube.Node = node
+	store, kind, err := stores.Open()
 	if err != nil {
 		return err
 	}
 	defer store.Close()
 	agent, err := network.New(network.Options{
-		Node: node, Store: store, StoreKind: "etcd", Backend: wire.Backend,
+		Node: node, Store: store, StoreKind: kind, Backend: wire.Backend,
 		Firewall: o.firewall, FirewallResync: time.Duration(o.resync) * time.Second,
 		Uplink:     o.uplink,
 		Masquerade: o.ipMasq, RandomFully: !o.noRandomFully, Forward: o.forwardRules, Blackhole: o.blackhole,
@@ -47,13 +49,24 @@ func serve(ctx context.Context, o options, log logrus.FieldLogger) error {
 	if err != nil {
 		return err
 	}
-	log.WithFields(logrus.Fields{"version": version, "node": node, "etcd": o.etcdEndpoints}).Info("weftd starts")
+	log.WithFields(logrus.Fields{"version": version, "node": node, "store": kind}).Info("weftd starts")
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return agent.Run(ctx) })
 	for _, l := range listeners(o, log) {
 		g.Go(func() error { return answer(ctx, l, agent.Handler()) })
 	}
 	return g.Wait()
+}
+
+// stores is what the flags say of the store.
+func (o options) stores(log logrus.FieldLogger) wire.Stores {
+	return wire.Stores{
+		Kubernetes: o.kube,
+		Kube: kube.Options{Endpoints: strings.Split(o.kubeAPI, ","), Kubeconfig: o.kubeConfig, Prefix: o.kubePrefix,
+			ConfigPath: o.confPath, KeepCondition: o.keepCondition, Logger: log},
+		Etcd: etcd.Options{Endpoints: strings.Split(o.etcdEndpoints, ","), Prefix: o.etcdPrefix,
+			CAFile: o.etcdCA, CertFile: o.etcdCert, KeyFile: o.etcdKey, Username: o.etcdUser, Password: o.etcdPassword, Logger: log},
+	}
 }
 
 // stateFile is where the last good snapshot is kept; "" where none is.
