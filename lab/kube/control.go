@@ -1,0 +1,224 @@
+package kube
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Where the control plane answers, in the network namespace that it was started in.
+const (
+	APIAddress  = "127.0.0.1:6443"
+	etcdAddress = "127.0.0.1:2379"
+	etcdPeer    = "127.0.0.1:2380"
+)
+
+// ControlPlane is etcd and an API server, and a controller manager where it is asked for. Users are those of Options.
+type ControlPlane struct {
+	bin, dir string
+	o        Options
+
+	etcd, api, controllers *process
+	http                   *http.Client
+}
+
+// Options say what a control plane is like.
+type Options struct {
+	Dir         string            // where data, keys and logs go; it exists
+	Users       map[string]string // token by name of a user that is in no group; "admin" is there anyway, and may do all
+	ClusterCIDR string            // what the controller manager gives out pod CIDRs from: one network, or two with a comma
+}
+
+// Start starts etcd and the API server and returns when it is ready. Stop stops them.
+func Start(ctx context.Context, bin string, o Options) (*ControlPlane, error) {
+	c := &ControlPlane{bin: bin, dir: o.Dir, o: o}
+	if err := newAuthority(c.dir); err != nil {
+		return nil, fmt.Errorf("making keys: %w", err)
+	}
+	tokens := "admin,admin,admin,system:masters\n"
+	for user, token := range o.Users {
+		tokens += fmt.Sprintf("%s,%s,%s\n", token, user, user)
+	}
+	if err := os.WriteFile(c.file("tokens"), []byte(tokens), 0o600); err != nil {
+		return nil, err
+	}
+	if err := c.connect(); err != nil {
+		return nil, err
+	}
+	var err error
+	c.etcd, err = c.start("etcd", "--data-dir="+c.file("etcd"), "--unsafe-no-fsync", "--log-level=warn",
+		"--listen-client-urls=http://"+etcdAddress, "--advertise-client-urls=http://"+etcdAddress,
+		"--listen-peer-urls=http://"+etcdPeer, "--initial-advertise-peer-urls=http://"+etcdPeer, "--initial-cluster=default=http://"+etcdPeer)
+	if err == nil {
+		err = c.StartAPI(ctx)
+	}
+	if err != nil {
+		c.Stop()
+		return nil, err
+	}
+	return c, nil
+}
+
+// StartAPI starts the API server after StopAPI, and returns when it is ready.
+func (c *ControlPlane) StartAPI(ctx context.Context) error {
+	api, err := c.start("kube-apiserver", "--etcd-servers=http://"+etcdAddress,
+		"--bind-address=127.0.0.1", "--advertise-address=192.0.2.1", "--secure-port=6443", "--service-cluster-ip-range=10.96.0.0/16",
+		"--tls-cert-file="+c.file("apiserver.crt"), "--tls-private-key-file="+c.file("apiserver.key"), "--token-auth-file="+c.file("tokens"),
+		"--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+		"--service-account-key-file="+c.file("accounts.key"), "--service-account-signing-key-file="+c.file("accounts.key"),
+		"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction", "--allow-privileged=true")
+	if err != nil {
+		return err
+	}
+	c.api = api
+	return c.until(ctx, api, "the API server", func() error {
+		_, err := c.Do(ctx, "GET", "/readyz", "", nil)
+		return err
+	})
+}
+
+// StopAPI ends the API server at once.
+func (c *ControlPlane) StopAPI() {
+	c.api.kill()
+	c.http.CloseIdleConnections()
+}
+
+// StartControllers starts the controller manager, which gives out pod CIDRs.
+func (c *ControlPlane) StartControllers() (err error) {
+	config := c.file("controllers.kubeconfig")
+	if err := c.Kubeconfig(config, "admin"); err != nil {
+		return err
+	}
+	c.controllers, err = c.start("kube-controller-manager", "--kubeconfig="+config, "--bind-address=127.0.0.1", "--leader-elect=false",
+		"--controllers=nodeipam", "--allocate-node-cidrs=true", "--cluster-cidr="+c.o.ClusterCIDR)
+	return err
+}
+
+// StopControllers ends the controller manager.
+func (c *ControlPlane) StopControllers() {
+	if c.controllers != nil {
+		c.controllers.kill()
+		c.controllers = nil
+	}
+}
+
+// Stop ends everything. The folder stays.
+func (c *ControlPlane) Stop() {
+	c.StopControllers()
+	for _, p := range []*process{c.api, c.etcd} {
+		if p != nil {
+			p.kill()
+		}
+	}
+	c.http.CloseIdleConnections()
+}
+
+// Compact drops the history of etcd, as happens every five minutes in a real cluster.
+func (c *ControlPlane) Compact(ctx context.Context) error {
+	var status struct {
+		Header struct{ Revision string }
+	}
+	if err := c.etcdPost(ctx, "/v3/maintenance/status", `{}`, &status); err != nil {
+		return err
+	}
+	return c.etcdPost(ctx, "/v3/kv/compaction", `{"revision":"`+status.Header.Revision+`","physical":true}`, nil)
+}
+
+func (c *ControlPlane) file(name string) string { return filepath.Join(c.dir, name) }
+
+// Kubeconfig writes the credentials of a user.
+func (c *ControlPlane) Kubeconfig(path, user string) error {
+	token := "admin"
+	if user != "admin" {
+		token = c.o.Users[user]
+	}
+	text := fmt.Sprintf(`apiVersion: v1
+kind: Config
+clusters: [{name: c, cluster: {server: "https://%s", certificate-authority: %q}}]
+users: [{name: u, user: {token: %q}}]
+contexts: [{name: x, context: {cluster: c, user: u}}]
+current-context: x
+`, APIAddress, c.file("ca.crt"), token)
+	return os.WriteFile(path, []byte(text), 0o600)
+}
+
+// connect makes the client of Do.
+func (c *ControlPlane) connect() error {
+	ca, err := os.ReadFile(c.file("ca.crt"))
+	if err != nil {
+		return err
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(ca)
+	c.http = &http.Client{Timeout: time.Minute, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, MaxIdleConnsPerHost: 16}}
+	return nil
+}
+
+// StatusError is an answer of the API server that is not 2xx.
+type StatusError struct {
+	Code int
+	Text string
+}
+
+// Error says what was answered.
+func (e *StatusError) Error() string { return fmt.Sprintf("%d: %s", e.Code, e.Text) }
+
+// Do sends a request as the user admin, and returns the body of the answer. The error is a *StatusError where there was
+// one. An empty kind is JSON.
+func (c *ControlPlane) Do(ctx context.Context, method, path, kind string, body []byte) ([]byte, error) {
+	r, err := http.NewRequestWithContext(ctx, method, "https://"+APIAddress+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	if kind == "" {
+		kind = "application/json"
+	}
+	r.Header.Set("Content-Type", kind)
+	r.Header.Set("Accept", "application/json")
+	r.Header.Set("Authorization", "Bearer admin")
+	return answer(c.http, r)
+}
+
+// answer sends a request and reads the answer.
+func answer(client *http.Client, r *http.Request) ([]byte, error) {
+	resp, err := client.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode/100 != 2 {
+		return nil, fmt.Errorf("%s %s: %w", r.Method, r.URL.Path, &StatusError{resp.StatusCode, string(text)})
+	}
+	return text, nil
+}
+
+// until tries again and again until try succeeds, ctx ends or the process does.
+func (c *ControlPlane) until(ctx context.Context, p *process, what string, try func() error) error {
+	t := time.NewTicker(50 * time.Millisecond)
+	defer t.Stop()
+	for {
+		err := try()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for %s: %w (%w)", what, ctx.Err(), err)
+		case <-p.ended:
+			return fmt.Errorf("waiting for %s: %w", what, errors.Join(err, p.why()))
+		case <-t.C:
+		}
+	}
+}

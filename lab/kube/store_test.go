@@ -1,0 +1,45 @@
+package kube
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/weft-network/weft/subnet/storetest"
+)
+
+// TestStore runs everything against one control plane.
+func TestStore(t *testing.T) {
+	c := start(t)
+	t.Run("contract", func(t *testing.T) {
+		storetest.Run(t, func(t *testing.T) storetest.Cluster { return begin(t, c) })
+	})
+}
+
+// start starts a control plane that ends with the test, and gives the user weft its rights.
+func start(t *testing.T) *ControlPlane {
+	t.Helper()
+	bin, err := Binaries(t.Context(), "kubebin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	c, err := Start(ctx, bin, Options{Dir: t.TempDir(), Users: map[string]string{"weft": "weft"}, ClusterCIDR: "10.5.0.0/16,fd00:5::/56"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Stop)
+	k := &cluster{t: t, c: c}
+	k.do("POST", "/apis/rbac.authorization.k8s.io/v1/clusterroles", object{
+		"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": object{"name": "weft"},
+		"rules": []object{
+			{"apiGroups": []string{""}, "resources": []string{"nodes"}, "verbs": []string{"get", "list", "watch", "patch"}},
+			{"apiGroups": []string{""}, "resources": []string{"nodes/status"}, "verbs": []string{"patch"}},
+		}})
+	k.do("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", object{
+		"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": object{"name": "weft"},
+		"roleRef":  object{"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "weft"},
+		"subjects": []object{{"kind": "User", "name": "weft", "apiGroup": "rbac.authorization.k8s.io"}}})
+	return c
+}
