@@ -48,7 +48,7 @@ func measureAll(ctx context.Context, o options, out io.Writer) (err error) {
 	if err := b.conn.AddVeth(uplink, "switch0", address, 16); err != nil {
 		return err
 	}
-	for _, peers := range o.peers {
+	for _, peers := range o.sizes() {
 		if err := b.measure(ctx, peers); err != nil {
 			return fmt.Errorf("%d peers: %w", peers, err)
 		}

@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // options is the command line, checked.
@@ -30,6 +31,9 @@ type options struct {
 	keep   bool
 	weftd  string // a weftd built otherwise; empty builds one
 }
+
+// atMost is how long everything may take together. Some five minutes are usual.
+const atMost = 15 * time.Minute
 
 // parts are what -only can name.
 var parts = []string{"start", "idle", "latency", "repair", "churn", "claims", "attach"}
@@ -51,6 +55,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, atMost, fmt.Errorf("it took longer than %v", atMost))
+	defer cancel()
 	if o.inside {
 		return measureAll(ctx, o, out)
 	}
@@ -95,3 +101,13 @@ func parse(args []string) (options, error) {
 
 // wants tells whether part is to be measured.
 func (o options) wants(part string) bool { return len(o.only) == 0 || slices.Contains(o.only, part) }
+
+// sizes are the clusters that any part asks for.
+func (o options) sizes() []int {
+	for _, part := range []string{"start", "idle", "latency", "repair", "churn"} {
+		if o.wants(part) {
+			return o.peers
+		}
+	}
+	return nil
+}
