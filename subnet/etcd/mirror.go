@@ -3,7 +3,6 @@ package etcd
 import (
 	"bytes"
 	"cmp"
-	"fmt"
 	"iter"
 	"maps"
 	"net/netip"
@@ -35,6 +34,7 @@ type mirror struct {
 	decoder *decoder
 	changed []subnet.Subnets // since the last call of drain
 	touched bool             // something that is not in changed is different: config, faults
+	listed  []subnet.Fault   // what faults returned; nil if that may be different now
 }
 
 // entry is a key that holds subnets.
@@ -57,10 +57,9 @@ func (e *entry) before(o *entry) bool {
 // candidate is an entry with what its value says.
 type candidate struct {
 	*entry
-	attrs  subnet.Attrs
-	err    error  // why the value cannot be read
-	meant  bool   // the value, readable or not, is meant to be the JSON of a lease
-	winner *entry // the older key that it overlaps
+	attrs subnet.Attrs
+	err   error // why the value cannot be read
+	meant bool  // the value, readable or not, is meant to be the JSON of a lease
 }
 
 // newMirror returns an empty mirror with room for so many keys.
@@ -166,15 +165,18 @@ func (m *mirror) held() iter.Seq[subnet.Subnets] {
 
 // faults lists the keys that are not what they should be, in the order of the keys.
 func (m *mirror) faults() []subnet.Fault {
+	if m.listed != nil {
+		return m.listed
+	}
 	out := make([]subnet.Fault, 0, len(m.bad)+len(m.hidden))
 	for key, err := range m.bad {
 		out = append(out, subnet.Fault{Key: key, Err: err})
 	}
 	for key, c := range m.hidden {
-		err := fmt.Errorf("overlaps %s of the older key %s: delete the one that is wrong", c.winner.subnets, c.winner.key)
-		out = append(out, subnet.Fault{Key: key, Err: err})
+		out = append(out, subnet.Fault{Key: key, Err: m.overlapped(c.entry)})
 	}
 	slices.SortFunc(out, func(a, b subnet.Fault) int { return cmp.Compare(a.Key, b.Key) })
+	m.listed = out
 	return out
 }
 
@@ -192,6 +194,9 @@ func (m *mirror) load(kvs []*mvccpb.KeyValue) {
 // never nil.
 func (m *mirror) drain() (changed []subnet.Subnets, ok bool) {
 	changed, ok = m.changed, m.touched || len(m.changed) > 0
+	if m.touched {
+		m.listed = nil
+	}
 	m.changed, m.touched = nil, false
 	return slices.AppendSeq(make([]subnet.Subnets, 0, len(changed)), unique(changed)), ok
 }

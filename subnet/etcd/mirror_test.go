@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -46,6 +47,7 @@ func show(m *mirror) string {
 		lines = append(lines, fmt.Sprintf("reserved %s", s))
 	}
 	slices.Sort(lines)
+	m.drain()
 	for _, f := range m.faults() {
 		lines = append(lines, fmt.Sprintf("fault %s: %v", strings.TrimPrefix(f.Key, prefix), f.Err))
 	}
@@ -187,7 +189,14 @@ func TestMirrorChanged(t *testing.T) {
 // FuzzMirror plays events in any order, and compares the result with a mirror that is read at once.
 func FuzzMirror(f *testing.F) {
 	f.Add([]byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9})
-	f.Add([]byte{3, 0, 131, 5, 128})
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 300 {
+		events := make([]byte, random.IntN(40))
+		for i := range events {
+			events[i] = byte(random.IntN(256))
+		}
+		f.Add(events)
+	}
 	keys := []string{"10.5.1.0-24", "10.5.0.0-16", "10.5.1.0-25", "10.5.1.0-24&fd00:5::-64", "10.5.2.0-24&fd00:5::-64", "10.5.2.0-24&fd00:5:0:0::-64", "fd00:5::-48", "x"}
 	f.Fuzz(func(t *testing.T, events []byte) {
 		m, now := newMirror(prefix, 0), map[string]step{}

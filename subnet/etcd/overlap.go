@@ -3,6 +3,7 @@ package etcd
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/weft-network/weft/subnet"
@@ -13,15 +14,12 @@ func (m *mirror) insert(c candidate) {
 	rivals := m.overlapping(c.subnets)
 	for _, r := range rivals {
 		if r.before(c.entry) {
-			c.winner = r
 			m.hidden[c.key], m.touched = c, true
 			return
 		}
 	}
 	for _, r := range rivals {
-		loser := m.take(r)
-		loser.winner = c.entry
-		m.hidden[r.key], m.touched = loser, true
+		m.hidden[r.key], m.touched = m.take(r), true
 	}
 	m.place(c)
 	for _, r := range rivals {
@@ -102,9 +100,23 @@ func (m *mirror) reveal(s subnet.Subnets) {
 	for _, c := range back {
 		delete(m.hidden, c.key)
 		m.touched = true
-		c.winner = nil
 		m.insert(c)
 	}
+}
+
+// overlapped says what e gave way to: the oldest, if there are several.
+func (m *mirror) overlapped(e *entry) error {
+	rivals := m.overlapping(e.subnets)
+	if len(rivals) == 0 {
+		return errors.New("overlaps an older key")
+	}
+	oldest := slices.MinFunc(rivals, func(a, b *entry) int {
+		if a.before(b) {
+			return -1
+		}
+		return 1
+	})
+	return fmt.Errorf("overlaps %s of the older key %s: delete the one that is wrong", oldest.subnets, oldest.key)
 }
 
 // find returns the entry of exactly these subnets, nil if there is none.

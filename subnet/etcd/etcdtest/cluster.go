@@ -199,7 +199,12 @@ func (c *Cluster) config(m *member) *embed.Config {
 		o(cfg)
 	}
 	m.grpc = make(chan *grpc.Server, 1)
-	cfg.ServiceRegister = func(s *grpc.Server) { m.grpc <- s }
+	cfg.ServiceRegister = func(s *grpc.Server) {
+		select {
+		case m.grpc <- s:
+		default: // one of two, for the same connections
+		}
+	}
 	client, peer := []url.URL{parse(m.client)}, []url.URL{parse(m.peer)}
 	cfg.ListenClientUrls, cfg.AdvertiseClientUrls = client, client
 	cfg.ListenPeerUrls, cfg.AdvertisePeerUrls = peer, peer
