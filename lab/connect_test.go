@@ -35,6 +35,7 @@ func TestConnectivity(t *testing.T) {
 
 // TestConnectivityPlain is connectivity where nobody drops what is forwarded, and with an underlay of another size.
 func TestConnectivityPlain(t *testing.T) {
+	t.Parallel()
 	runLab(t, Options{Nodes: 2, Pods: 1, MTU: 9000, Families: subnet.Families[:]}, func(l *Lab) {
 		checkMatrix(t, l)
 		for i, want := range []string{"mtu 8950", "mtu 8930"} {

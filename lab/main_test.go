@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestMain builds what the lab runs, and then runs the tests inside the lab's namespaces.
@@ -16,12 +18,28 @@ func TestMain(m *testing.M) {
 	case len(os.Args) == 4 && os.Args[1] == "lab" && os.Args[2] == MemberCommand:
 		os.Exit(status(RunMember(os.Args[3])))
 	case IsInside():
-		if err := Settle(); err != nil {
+		if err := errors.Join(Settle(), keepBinaries()); err != nil {
 			os.Exit(status(err))
 		}
 		os.Exit(m.Run())
 	}
 	os.Exit(status(runTestsInside()))
+}
+
+// keepBinaries takes the binaries into the lab's own memory and removes them from the host, so that nothing is left
+// there however the tests end.
+func keepBinaries() error {
+	bins, err := parseBinaries(os.Getenv(insideEnv))
+	if err != nil {
+		return err
+	}
+	for _, dir := range []string{binDir, upgradeDir, cniBinDir} {
+		err := errors.Join(os.CopyFS(dir+".own", os.DirFS(dir)), unix.Unmount(dir, 0), os.Remove(dir), os.Rename(dir+".own", dir))
+		if err != nil {
+			return err
+		}
+	}
+	return os.RemoveAll(filepath.Dir(bins.Dir))
 }
 
 // status is the exit status for an error, which it prints unless the tests did.

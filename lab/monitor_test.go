@@ -99,6 +99,7 @@ func watchRules(t *testing.T, h *Host) (chan *nftables.MonitorEvents, func()) {
 
 // TestMonitor shows that the monitor sees each kind of change.
 func TestMonitor(t *testing.T) {
+	t.Parallel()
 	runLab(t, Options{Nodes: 2, Pods: -1}, func(l *Lab) {
 		n := l.Nodes[0]
 		m := watchKernel(t, n.Host)

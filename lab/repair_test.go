@@ -114,6 +114,7 @@ func TestFaultNamed(t *testing.T) {
 
 // TestNothingToBreak looks at faults in things that a lab does not have.
 func TestNothingToBreak(t *testing.T) {
+	t.Parallel()
 	runLab(t, Options{Nodes: 1, Pods: -1, Backend: `{"Type":"host-gw"}`}, func(l *Lab) {
 		for _, name := range []string{"device", "neighbour", "fdb", "forward"} {
 			f, err := FaultNamed(name)

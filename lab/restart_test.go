@@ -76,6 +76,7 @@ func checkUntouched(t *testing.T, n *Node, before Listing, m *monitor) {
 
 // TestPeerLeft lets a peer leave while weftd is down: nothing of it is left, and the others notice nothing.
 func TestPeerLeft(t *testing.T) {
+	t.Parallel()
 	runLab(t, Options{Nodes: 4, Pods: 1, Families: subnet.Families[:]}, func(l *Lab) {
 		n, gone := l.Nodes[0], l.Nodes[3]
 		subnets := nodeStatus(t, gone).Lease.Subnets

@@ -18,6 +18,7 @@ import (
 // TestStoreFaults lets etcd fail in all ways under traffic. The traffic must not notice, the kernel stays as it is
 // throughout, and afterwards the nodes follow etcd again.
 func TestStoreFaults(t *testing.T) {
+	t.Parallel()
 	faults := []struct {
 		name string
 		do   func(*testing.T, *Lab, *traffic)
@@ -194,6 +195,7 @@ func namesGarbage(t *testing.T, n *Node) error {
 
 // TestLeaderLost kills the leader of three members of etcd under traffic.
 func TestLeaderLost(t *testing.T) {
+	t.Parallel()
 	runLab(t, Options{Pods: 1, Members: 3}, func(l *Lab) {
 		ctx := within(t, patience)
 		tr := startTraffic(t, l, l.Nodes...)
@@ -223,6 +225,7 @@ func TestLeaderLost(t *testing.T) {
 
 // TestBootWithoutStore boots a node, empty as after a power cut, while etcd is away: it reaches its peers as it last knew them.
 func TestBootWithoutStore(t *testing.T) {
+	t.Parallel()
 	runLab(t, Options{Pods: 1, Families: subnet.Families[:]}, func(l *Lab) {
 		n := l.Nodes[0]
 		before := listing(t, n.Host)

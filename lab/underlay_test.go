@@ -8,6 +8,7 @@ import (
 )
 
 func TestUnderlay(t *testing.T) {
+	t.Parallel()
 	opts := Options{Families: subnet.Families[:], Racks: 2, MTU: 1400}.complete()
 	u, err := newUnderlay(opts)
 	if err != nil {
