@@ -24,7 +24,7 @@ type Agent struct {
 	fire    firewall // what the firewall should hold
 	report  report   // what Status tells
 
-	look, ask, guard, save, part bell // wake the tasks: keep the kernel, claim, keep the firewall, save, forget leases
+	look, ask, guard, save, part, tell bell // wake the tasks: keep the kernel, claim, keep the firewall, save, forget leases, tell the store
 }
 
 // New makes an agent in the network namespace of the calling thread. It changes nothing yet. The error names every
@@ -37,7 +37,7 @@ func New(o Options) (*Agent, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening netlink: %w", err)
 	}
-	a := &Agent{o: o, kern: k, look: newBell(), ask: newBell(), guard: newBell(), save: newBell(), part: newBell()}
+	a := &Agent{o: o, kern: k, look: newBell(), ask: newBell(), guard: newBell(), save: newBell(), part: newBell(), tell: newBell()}
 	a.metrics = newMetrics(a)
 	return a, nil
 }
@@ -60,6 +60,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	task(a.keepSaved)
 	task(a.forget)
 	task(a.tellWaiting)
+	task(a.tellStore)
 	return g.Wait()
 }
 

@@ -19,6 +19,7 @@ type loop struct {
 	backends map[string]backend.Backend
 	prefer   string // the firewall rendering that the config wishes
 
+	self    subnet.Self // by which the uplinks were chosen
 	uplinks [2]backend.Uplink
 	up      bool // uplinks are set
 
@@ -41,7 +42,7 @@ func (a *Agent) pass(ctx context.Context) error {
 	if a.adopt(n); !l.have {
 		return nil // another text rings the bell
 	}
-	if err := a.findUplinks(ctx, h.uplink); err != nil && !l.up {
+	if err := a.findUplinks(ctx, n.self, h.uplink); err != nil && !l.up {
 		return a.fail(err)
 	}
 	own, err := a.lease(n)
@@ -82,7 +83,7 @@ func (a *Agent) adopt(n news) {
 		return
 	}
 	l.text = n.config
-	config, err := a.checkConfig(n.config)
+	config, err := a.checkConfig(n.config, n.self.Assigned)
 	a.report.refused(a.o.Log, err)
 	if err != nil {
 		if !l.have {
@@ -104,8 +105,9 @@ var (
 	errNoConfig = errors.New("there is no network config in the store yet; put net-conf.json there")
 )
 
-// checkConfig parses a net-conf.json and tells whether it can be applied to the node as it runs.
-func (a *Agent) checkConfig(text string) (subnet.Config, error) {
+// checkConfig parses a net-conf.json and tells whether it can be applied to the node as it runs. Subnets that the cluster
+// assigned need not be those that the config would give.
+func (a *Agent) checkConfig(text string, assigned subnet.Subnets) (subnet.Config, error) {
 	config, warnings, err := subnet.Parse(text)
 	if err != nil {
 		return config, err
@@ -114,19 +116,23 @@ func (a *Agent) checkConfig(text string) (subnet.Config, error) {
 	if err != nil {
 		return config, err
 	}
-	if held := a.claims.lease(); a.loop.have && held != (subnet.Lease{}) && !config.Holds(held.Subnets) {
+	if held := a.claims.lease(); a.loop.have && held != (subnet.Lease{}) && assigned.IsZero() && !config.Holds(held.Subnets) {
 		return config, fmt.Errorf("this node's subnets %s are not subnets of the new network %s; restart weftd on every node to give up the old ones", held.Subnets, networksText(config))
+	}
+	if a.loop.have && !assigned.IsZero() && !config.Covers(assigned) {
+		return config, fmt.Errorf("the subnets %s, which the cluster assigned to this node, are not inside the new network %s", assigned, networksText(config))
 	}
 	a.report.warn(a.o.Log, "net-conf.json", append(warnings, more...))
 	return config, nil
 }
 
 // findUplinks chooses the uplinks again where they may have changed. An uplink that is lost for a while leaves the last one in force.
-func (a *Agent) findUplinks(ctx context.Context, changed bool) error {
+func (a *Agent) findUplinks(ctx context.Context, self subnet.Self, changed bool) error {
 	l := &a.loop
-	if l.up && l.set && !changed {
+	if l.up && l.set && !changed && l.self == self {
 		return nil
 	}
+	l.self = self
 	facts, err := a.kern.Facts(ctx)
 	if err != nil {
 		return fmt.Errorf("reading the host's devices: %w", err)
@@ -135,7 +141,7 @@ func (a *Agent) findUplinks(ctx context.Context, changed bool) error {
 	for f, n := range l.config.Networks {
 		families[f] = n.Enabled()
 	}
-	ups, err := a.o.Uplink.choose(ctx, facts, a.kern, families)
+	ups, err := a.o.Uplink.with(self).choose(ctx, facts, a.kern, families)
 	a.report.waiting("uplink", err)
 	for _, f := range subnet.Families {
 		if families[f] && !ups[f].Valid() {

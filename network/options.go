@@ -50,6 +50,8 @@ type UplinkRules struct {
 	Regexps  []*regexp.Regexp // matched with names, then with addresses
 	CanReach netip.Addr       // the device by which this address is reached
 	Public   [2]netip.Addr    // what peers are told, in place of the device's address
+
+	self subnet.Self // what the store says of this node; the rules above win, except over Overwrite
 }
 
 // check fills in defaults and names what is missing.

@@ -17,6 +17,7 @@ type picture struct {
 	leases   map[subnet.Subnets]subnet.Lease
 	leaving  map[subnet.Subnets]time.Time // leases that the store no longer has, since when; they still are in leases
 	faults   []subnet.Fault
+	self     subnet.Self
 	all      bool                            // everything may have changed
 	changed  map[subnet.Subnets]subnet.Lease // keys that changed, with what they held before (zero: nothing)
 	doubted  bool                            // the last snapshot was not believed
@@ -28,6 +29,7 @@ type news struct {
 	config   string
 	all      bool
 	changed  []leaseChange
+	self     subnet.Self
 }
 
 // leaseChange is one lease before and after; a zero Lease says that there is none.
@@ -47,7 +49,7 @@ func (p *picture) update(s subnet.Snapshot, now time.Time) (believed bool) {
 	if s.Config != "" { // a config that is gone leaves the last one in force
 		p.config = s.Config
 	}
-	p.faults = append([]subnet.Fault(nil), s.Faults...)
+	p.faults, p.self = append([]subnet.Fault(nil), s.Faults...), s.Self
 	if s.Changed == nil || !p.complete {
 		p.replace(s.Leases, now)
 		return true
@@ -169,7 +171,7 @@ func (p *picture) load(s subnet.Saved) bool {
 	if p.complete {
 		return false
 	}
-	p.config, p.all = s.Config, true
+	p.config, p.self, p.all = s.Config, s.Self, true
 	p.leases = make(map[subnet.Subnets]subnet.Lease, len(s.Peers)+1)
 	p.leases[s.Own.Subnets] = s.Own
 	for _, l := range s.Peers {
@@ -182,7 +184,7 @@ func (p *picture) load(s subnet.Saved) bool {
 func (p *picture) take() news {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n := news{complete: p.complete, config: p.config, all: p.all}
+	n := news{complete: p.complete, config: p.config, all: p.all, self: p.self}
 	for k, old := range p.changed {
 		n.changed = append(n.changed, leaseChange{old, p.leases[k]})
 	}
@@ -238,4 +240,11 @@ func (p *picture) of(node string) subnet.Lease {
 		}
 	}
 	return subnet.Lease{}
+}
+
+// ofSelf returns what the store says of this node beside its lease.
+func (p *picture) ofSelf() subnet.Self {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.self
 }

@@ -118,12 +118,12 @@ func (p plan) isPeer(l subnet.Lease) bool {
 	return l != (subnet.Lease{}) && l.Subnets != p.own.Subnets && (l.Node == "" || l.Node != p.own.Node)
 }
 
-// scope says which unmarked objects are ours: flannel's routes into the cluster's networks.
+// scope says which unmarked objects are ours: flannel's routes to subnets as long as this node's in the cluster's networks.
 func (p plan) scope() kernel.Scope {
 	var s kernel.Scope
-	for _, n := range p.config.Networks {
-		if n.Enabled() {
-			s.Networks = append(s.Networks, kernel.Subnetwork{Prefix: n.Prefix, SubnetLen: n.SubnetLen})
+	for f, n := range p.config.Networks {
+		if own := p.own.Subnets[f]; n.Enabled() && own.IsValid() {
+			s.Networks = append(s.Networks, kernel.Subnetwork{Prefix: n.Prefix, SubnetLen: own.Bits()})
 		}
 	}
 	return s

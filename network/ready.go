@@ -49,8 +49,11 @@ func (a *Agent) letPodsIn() error {
 		return fmt.Errorf("removing what the agent waited for: %w", err)
 	}
 	a.loop.env = env
-	if a.report.becomeReady(env.MTU) && a.o.Ready != nil {
-		a.o.Ready()
+	if a.report.becomeReady(env.MTU) {
+		a.tell.ring()
+		if a.o.Ready != nil {
+			a.o.Ready()
+		}
 	}
 	return nil
 }

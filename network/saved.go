@@ -27,7 +27,7 @@ func (a *Agent) keepSaved(ctx context.Context) error {
 		if own == (subnet.Lease{}) {
 			return nil // the next change of the picture is our own lease
 		}
-		s := subnet.Saved{Config: a.report.inForce(), Own: own, Peers: make([]subnet.Lease, 0, a.picture.size())}
+		s := subnet.Saved{Config: a.report.inForce(), Own: own, Peers: make([]subnet.Lease, 0, a.picture.size()), Self: a.picture.ofSelf()}
 		a.picture.each(func(x subnet.Lease) {
 			if x.Subnets != own.Subnets {
 				s.Peers = append(s.Peers, x)
@@ -50,7 +50,7 @@ func (a *Agent) restore() {
 		return
 	}
 	if s.Own.Node != a.o.Node {
-		s.Own = subnet.Lease{} // the disk of another node, copied
+		s.Own, s.Self = subnet.Lease{}, subnet.Self{} // the disk of another node, copied
 	}
 	if !a.picture.load(s) {
 		return

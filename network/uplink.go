@@ -50,10 +50,10 @@ func (r UplinkRules) chooseFamily(ctx context.Context, f subnet.Family, facts ke
 		addr = p.Addr()
 	}
 	up := backend.Uplink{Link: dev.Name, MTU: dev.MTU, Addr: addr, Public: addr, Reason: reason}
-	if p := r.Public[f]; p.IsValid() {
-		up.Public = p
-		if p != addr {
-			up.Reason += fmt.Sprintf("; announced as %s as told", p)
+	if p := r.told(f); p.Addr.IsValid() {
+		up.Public = p.Addr
+		if p.Addr != addr {
+			up.Reason += fmt.Sprintf("; announced as %s (%s)", p.Addr, p.Origin)
 		}
 	}
 	for _, p := range dev.Addrs {
@@ -85,12 +85,38 @@ func (r UplinkRules) pick(ctx context.Context, f subnet.Family, facts kernel.Fac
 		}
 		return dev, src, fmt.Sprintf("it reaches %s (--iface-can-reach)", r.CanReach), nil
 	}
-	if p := r.Public[f]; p.IsValid() {
-		if dev, ok := holder(facts, p); ok {
-			return dev, p, fmt.Sprintf("it has the address %s (--public-ip)", p), nil
+	for _, h := range []subnet.Hint{r.public(f), r.self.Uplink[f]} {
+		if dev, ok := holder(facts, h.Addr); ok {
+			return dev, h.Addr, fmt.Sprintf("it has the address %s (%s)", h.Addr, h.Origin), nil
 		}
 	}
-	return defaultDevice(f, facts)
+	dev, addr, reason, err := defaultDevice(f, facts)
+	if h := r.self.Uplink[f]; h.Addr.IsValid() {
+		reason += fmt.Sprintf("; no device has %s (%s)", h.Addr, h.Origin)
+	}
+	return dev, addr, reason, err
+}
+
+// with returns the rules beside what the store says of this node.
+func (r UplinkRules) with(s subnet.Self) UplinkRules {
+	r.self = s
+	return r
+}
+
+// public is what peers are to be told, unless that is overwritten: a device that has this address is the uplink.
+func (r UplinkRules) public(f subnet.Family) subnet.Hint {
+	if p := r.Public[f]; p.IsValid() {
+		return subnet.Hint{Addr: p, Origin: [2]string{"--public-ip", "--public-ipv6"}[f]}
+	}
+	return r.self.Public[f]
+}
+
+// told is what peers are to be told; the zero Hint where that is the device's address.
+func (r UplinkRules) told(f subnet.Family) subnet.Hint {
+	if h := r.self.Overwrite[f]; h.Addr.IsValid() {
+		return h
+	}
+	return r.public(f)
 }
 
 // named returns the first device that --iface or --iface-regex names and that has an address of the family.

@@ -50,6 +50,11 @@ func (r table) RouteTo(_ context.Context, a netip.Addr) (string, netip.Addr, err
 	return link, netip.MustParseAddr(src), nil
 }
 
+// hints says an IPv4 address, and by whom.
+func hints(addr, origin string) [2]subnet.Hint {
+	return [2]subnet.Hint{subnet.Inet: {Addr: netip.MustParseAddr(addr), Origin: origin}}
+}
+
 func TestUplinkChoice(t *testing.T) {
 	public := func(text string) [2]netip.Addr {
 		a := netip.MustParseAddr(text)
@@ -78,7 +83,19 @@ func TestUplinkChoice(t *testing.T) {
 		{"that is not reached", UplinkRules{CanReach: netip.MustParseAddr("203.0.113.1")}, subnet.Inet, "no route to 203.0.113.1 (--iface-can-reach): network is unreachable"},
 		{"what an IPv4 address reaches does not decide about IPv6", UplinkRules{CanReach: netip.MustParseAddr("203.0.113.9")}, subnet.Inet6, "eth1 2001:db8::7 2001:db8::7 it has the default route"},
 		{"a public address that is the host's", UplinkRules{Public: public("192.0.2.7")}, subnet.Inet, "eth1 192.0.2.7 192.0.2.7 it has the address 192.0.2.7 (--public-ip)"},
-		{"a public address behind NAT", UplinkRules{Public: public("203.0.113.5")}, subnet.Inet, "eth0 10.0.2.15 203.0.113.5 it has the default route; announced as 203.0.113.5 as told"},
+		{"a public address behind NAT", UplinkRules{Public: public("203.0.113.5")}, subnet.Inet, "eth0 10.0.2.15 203.0.113.5 it has the default route; announced as 203.0.113.5 (--public-ip)"},
+		{"the address that the store knows the node by", UplinkRules{self: subnet.Self{Uplink: hints("192.0.2.7", "the Node's InternalIP")}}, subnet.Inet,
+			"eth1 192.0.2.7 192.0.2.7 it has the address 192.0.2.7 (the Node's InternalIP)"},
+		{"the address that the store knows the node by is elsewhere", UplinkRules{self: subnet.Self{Uplink: hints("203.0.113.5", "the Node's InternalIP")}}, subnet.Inet,
+			"eth0 10.0.2.15 10.0.2.15 it has the default route; no device has 203.0.113.5 (the Node's InternalIP)"},
+		{"flags before what the store says", UplinkRules{Ifaces: []string{"eth0"}, self: subnet.Self{Uplink: hints("192.0.2.7", "the Node's InternalIP")}}, subnet.Inet,
+			"eth0 10.0.2.15 10.0.2.15 named by --iface eth0"},
+		{"a public address that the store says", UplinkRules{self: subnet.Self{Public: hints("203.0.113.5", "an annotation"), Uplink: hints("192.0.2.7", "InternalIP")}}, subnet.Inet,
+			"eth1 192.0.2.7 203.0.113.5 it has the address 192.0.2.7 (InternalIP); announced as 203.0.113.5 (an annotation)"},
+		{"the flag before the store's public address", UplinkRules{Public: public("192.0.2.7"), self: subnet.Self{Public: hints("203.0.113.5", "an annotation")}}, subnet.Inet,
+			"eth1 192.0.2.7 192.0.2.7 it has the address 192.0.2.7 (--public-ip)"},
+		{"what is overwritten before the flag", UplinkRules{Public: public("192.0.2.7"), self: subnet.Self{Overwrite: hints("203.0.113.5", "an annotation")}}, subnet.Inet,
+			"eth1 192.0.2.7 203.0.113.5 it has the address 192.0.2.7 (--public-ip); announced as 203.0.113.5 (an annotation)"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var families [2]bool

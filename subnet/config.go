@@ -12,6 +12,17 @@ type Config struct {
 	BackendConfig string         // the Backend object as it was written, compact, for the backend's own parser; "{}" where there was none
 }
 
+// Covers tells whether s has a subnet in each network of c, whatever its length: what a node is given that does not choose
+// by itself. It may have one of a family that is off, too.
+func (c Config) Covers(s Subnets) bool {
+	for f, n := range c.Networks {
+		if n.Enabled() && !(s[f].IsValid() && s[f].Bits() >= n.Prefix.Bits() && n.Prefix.Contains(s[f].Addr())) {
+			return false
+		}
+	}
+	return !s.IsZero()
+}
+
 // Holds tells whether s is what a node leases under c: one subnet of every network, and none of a family that is off.
 func (c Config) Holds(s Subnets) bool {
 	for _, f := range Families {

@@ -130,3 +130,34 @@ func TestNetworkAt(t *testing.T) {
 		t.Error("a network that is off has subnets")
 	}
 }
+
+func TestConfigCovers(t *testing.T) {
+	const single, dual = `{"Network": "10.5.0.0/16"}`, `{"Network": "10.5.0.0/16", "EnableIPv6": true, "IPv6Network": "fd00:5::/56"}`
+	for _, tt := range []struct {
+		name, config string
+		subnets      subnet.Subnets
+		want         bool
+	}{
+		{"a subnet", single, subnets("10.5.7.0/24"), true},
+		{"the first, which nodes do not choose", single, subnets("10.5.0.0/24"), true},
+		{"a longer one", single, subnets("10.5.7.64/26"), true},
+		{"the whole network", single, subnets("10.5.0.0/16"), true},
+		{"more than the network", single, subnets("10.4.0.0/15"), false},
+		{"another network", single, subnets("10.6.7.0/24"), false},
+		{"a family that is off", single, subnets("10.5.7.0/24", "fd00:5:0:7::/64"), true},
+		{"a family that is off alone", single, subnets("fd00:5:0:7::/64"), false},
+		{"both", dual, subnets("10.5.7.0/24", "fd00:5:0:7::/80"), true},
+		{"a family is missing", dual, subnets("10.5.7.0/24"), false},
+		{"none", single, subnet.Subnets{}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, _, err := subnet.Parse(tt.config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := c.Covers(tt.subnets); got != tt.want {
+				t.Errorf("Covers(%s) is %t", tt.subnets, got)
+			}
+		})
+	}
+}

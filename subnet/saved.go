@@ -18,6 +18,7 @@ type Saved struct {
 	Config string  // net-conf.json as it was stored
 	Own    Lease   // this node's; zero if it had none
 	Peers  []Lease // the others', in any order
+	Self   Self    // what the store said of this node
 }
 
 // savedVersion is that of the file's form. An agent does not read what a newer one, of another form, wrote.
@@ -49,6 +50,7 @@ type savedFile struct {
 	Config  string
 	Own     *savedLease
 	Peers   []savedLease
+	Self    Self
 }
 
 // savedLease mirrors one lease in the file. Its encoding is appendLease.
@@ -75,6 +77,9 @@ func (s Saved) encode() []byte {
 	if s.Own != (Lease{}) {
 		b = append(b, ",\n\"Own\":"...)
 		b = appendLease(b, &s.Own)
+	}
+	if self, err := json.Marshal(s.Self); err == nil && s.Self != (Self{}) {
+		b = append(append(b, ",\n\"Self\":"...), self...)
 	}
 	b = append(b, ",\n\"Peers\":["...)
 	for i, l := range order {
@@ -156,7 +161,7 @@ func parseSaved(data []byte) (Saved, error) {
 	if err != nil {
 		return Saved{}, fmt.Errorf("damaged: %w%s", err, position(string(data), err))
 	}
-	s := Saved{Config: f.Config}
+	s := Saved{Config: f.Config, Self: f.Self}
 	if f.Own != nil {
 		s.Own = f.Own.lease()
 		if err := s.Own.check(); err != nil {

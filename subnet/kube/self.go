@@ -11,7 +11,9 @@ import (
 // self reads what a Node says of the addresses of its node. What cannot be read is left out and named in the error.
 func (a annotations) self(n *Node) (subnet.Self, error) {
 	var s subnet.Self
-	var errs []error
+	cidrs, err := podCIDRs(n)
+	s.Assigned = cidrs
+	errs := []error{err}
 	for _, f := range subnet.Families {
 		if ip := internalIP(n, f); ip.IsValid() {
 			s.Uplink[f] = subnet.Hint{Addr: ip, Origin: "the Node's InternalIP"}

@@ -1,0 +1,88 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/sirupsen/logrus"
+
+	"github.com/weft-network/weft/subnet"
+	"github.com/weft-network/weft/subnet/memory"
+)
+
+// told is a store that keeps what it is told of the node, when it can be reached.
+type told struct {
+	subnet.Store
+	away bool
+	now  string
+	asks int // how often it was told anything
+}
+
+func (s *told) Report(_ context.Context, ready bool, why string) error {
+	s.asks++
+	if s.away {
+		return errors.New("the store is away")
+	}
+	s.now = fmt.Sprint(ready, " ", why)
+	return nil
+}
+
+func TestStoreIsToldWhetherNodeIsReady(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &told{Store: memory.New().Store()}
+		log := logrus.New()
+		log.SetOutput(io.Discard)
+		a := &Agent{o: Options{Store: store, Log: log}, tell: newBell()}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- a.tellStore(ctx) }()
+		is := func(when, want string) {
+			t.Helper()
+			synctest.Wait()
+			if diff := cmp.Diff(want, store.now); diff != "" {
+				t.Errorf("%s the store was told (-want +got):\n%s", when, diff)
+			}
+		}
+
+		time.Sleep(reportAfter)
+		is("a node that is about to start", "")
+		time.Sleep(2 * reportEvery)
+		is("a node that does not get on", "false the store has not given a lease yet")
+
+		a.claims.got(0, subnet.Lease{Subnets: subnet.Subnets{netip.MustParsePrefix("10.5.1.0/24")}}, nil)
+		a.report.firewall(log, FirewallStatus{InStep: true})
+		a.report.programmed(true)
+		a.report.becomeReady(1450)
+		a.tell.ring()
+		is("a node that is ready", "true ")
+
+		a.report.step(log, errors.New("kernel: no buffer space"))
+		time.Sleep(2 * reportEvery)
+		is("a node that fails for a moment", "true ")
+		time.Sleep(reportAfter)
+		is("a node that fails", "false kernel: no buffer space")
+
+		store.away = true
+		before := store.asks
+		time.Sleep(10 * time.Minute)
+		if n := store.asks - before; n < 10 || n > 40 {
+			t.Errorf("a store that is away was told %d times in ten minutes, want a few", n)
+		}
+		store.away = false
+		a.report.step(log, nil)
+		a.report.programmed(true)
+		time.Sleep(time.Minute)
+		is("a node that has recovered", "true ")
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("returned %v", err)
+		}
+	})
+}
