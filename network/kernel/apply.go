@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,9 +29,7 @@ func (k *Kernel) Apply(ctx context.Context, c Change) error {
 	if len(a.failures) == 0 {
 		return err
 	}
-	// Always in the same order, so that the same failure is the same text.
-	slices.SortStableFunc(a.failures, func(x, y Failure) int { return cmp.Compare(x.Error(), y.Error()) })
-	return errors.Join(a.failures, err)
+	return errors.Join(a.failures.sorted(), err)
 }
 
 // applier carries one change out.

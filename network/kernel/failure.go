@@ -1,8 +1,10 @@
 package kernel
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -57,6 +59,25 @@ func (fs Failures) Error() string {
 		}
 	}
 	return strings.Join(lines, "; ")
+}
+
+// sorted returns the failures in an order that is always the same, so that the same failure is the same text. When a
+// device goes, there are thousands: each is put into words once.
+func (fs Failures) sorted() Failures {
+	type told struct {
+		text string
+		Failure
+	}
+	all := make([]told, len(fs))
+	for i, f := range fs {
+		all[i] = told{f.Error(), f}
+	}
+	slices.SortStableFunc(all, func(x, y told) int { return cmp.Compare(x.text, y.text) })
+	ordered := make(Failures, len(fs))
+	for i, t := range all {
+		ordered[i] = t.Failure
+	}
+	return ordered
 }
 
 // Unwrap returns the failures, for errors.Is and errors.As.
