@@ -45,7 +45,7 @@ func pictures() map[string]subnet.Saved {
 		"own":           {Config: "{}", Own: lease(1)},
 		"self": {Config: "{}", Own: lease(1), Self: subnet.Self{Assigned: subnets("10.5.1.0/26"),
 			Uplink: [2]subnet.Hint{{Addr: netip.MustParseAddr("192.168.0.1"), Origin: "the Node's \"InternalIP\""}}}},
-		"peers":         {Config: "{}", Own: lease(1), Peers: []subnet.Lease{lease(2), lease(3), odd, six, flanneld}},
+		"peers": {Config: "{}", Own: lease(1), Peers: []subnet.Lease{lease(2), lease(3), odd, six, flanneld}},
 	}
 }
 
