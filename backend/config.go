@@ -125,7 +125,7 @@ func (r *Reader) take(key string) (json.RawMessage, bool) {
 }
 
 func (r *Reader) wrong(key string, raw json.RawMessage, right string) {
-	r.faults = append(r.faults, fmt.Errorf("Backend.%s: %s is not %s", key, short(string(raw)), right))
+	r.faults = append(r.faults, fmt.Errorf("%s: %s is not %s", "Backend."+key, short(string(raw)), right))
 }
 
 // noEOF says in place of "EOF" what that means inside of an object.

@@ -3,7 +3,6 @@ package lab
 import (
 	"context"
 	"net/netip"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -118,15 +117,9 @@ func eventually(t *testing.T, what string, f func() error) {
 	}
 }
 
-func readFile(t *testing.T, h *Host, path string) string {
+func must(t *testing.T, err error) {
 	t.Helper()
-	var text []byte
-	err := h.Do(func() (err error) {
-		text, err = os.ReadFile(path)
-		return err
-	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(text)
 }

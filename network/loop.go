@@ -17,7 +17,6 @@ type loop struct {
 	config   subnet.Config
 	have     bool // config is set
 	backends map[string]backend.Backend
-	prefer   string // the firewall rendering that the config wishes
 
 	self    subnet.Self // by which the uplinks were chosen
 	uplinks [2]backend.Uplink

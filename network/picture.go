@@ -230,18 +230,6 @@ func (p *picture) lease(s subnet.Subnets) subnet.Lease {
 	return p.leases[s]
 }
 
-// of returns the lease of the node, or the zero Lease.
-func (p *picture) of(node string) subnet.Lease {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, l := range p.leases {
-		if l.Node == node {
-			return l
-		}
-	}
-	return subnet.Lease{}
-}
-
 // ofSelf returns what the store says of this node beside its lease.
 func (p *picture) ofSelf() subnet.Self {
 	p.mu.Lock()

@@ -14,6 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/weft-network/weft/network"
 )
 
 // environ is an environment in a map.
@@ -53,7 +55,7 @@ func TestFlagsComeFromCommandLineAndEnvironment(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if d := cmp.Diff(want, got, cmp.AllowUnexported(options{}), cmpopts.EquateEmpty(),
+			if d := cmp.Diff(want, got, cmp.AllowUnexported(options{}, network.UplinkRules{}), cmpopts.EquateEmpty(), cmpopts.EquateComparable(netip.Prefix{}),
 				cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); d != "" {
 				t.Errorf("options (-want +got):\n%s", d)
 			}
