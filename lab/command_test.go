@@ -77,7 +77,7 @@ func TestUp(t *testing.T) {
 		code  int
 		want  string
 	}{
-		{"list", "", 0, "one\ntwo\n"},
+		{"list", "", 0, `(?s)^one\n.*two\n`},
 		{"up --name one", "", 2, `a lab called "one" runs already`},
 		{"status --name one", "", 0, `(?s)node1 .* ready .* in step .*node2 .*etcd .* answers`},
 		{"ping --name one", "", 0, `✓  IPv4  answers .* 6 of 6`},
@@ -103,11 +103,11 @@ func TestUp(t *testing.T) {
 		{"etcd --name one wipe", "", 0, `✓ etcd: wipe`},
 		{"etcd --name one burn", "", 2, `choose one of stop, start`},
 		{"down --name one", "", 0, `^$`},
-		{"list", "", 0, `^two\n$`},
-		{"status --name one", "", 2, `no lab called "one" runs \(running: two\)`},
+		{"list", "", 0, `(?m)^two$`},
+		{"status --name one", "", 2, `no lab called "one" runs \(running: .*two\)`},
 		{"ping --name two", "", 0, `✓  IPv4  answers .* 6 of 6`},
 		{"down --name two", "", 0, `^$`},
-		{"list", "", 0, `^$`},
+		{"status --name two", "", 2, `no lab called "two" runs`},
 	} {
 		out, code := weftctl(t, c.stdin, append([]string{"lab"}, strings.Fields(c.args)...)...)
 		if code != c.code || !regexp.MustCompile(c.want).MatchString(out) {

@@ -19,6 +19,8 @@ type Request struct {
 	Verb string   // "status", "ping", "break", "etcd", "restart", "exec" or "down"
 	Args []string // of the verb
 	Node string   // where, for "break"
+
+	Terminal bool // for "exec": the input is a terminal, and the command's alone
 }
 
 // Response is how a request ended.
@@ -68,8 +70,7 @@ func names(sockets string, uid int) []string {
 
 // Ask sends a request to the lab of that name, together with this process's input and outputs, and waits for the end.
 // When ctx ends first, so does what the lab does for the request.
-func Ask(ctx context.Context, name string, r Request, files [3]*os.File) (Response, error) {
-	var resp Response
+func Ask(ctx context.Context, name string, r Request, files [3]*os.File) (resp Response, err error) {
 	conn, err := net.DialUnix("unix", nil, address(name))
 	if err != nil {
 		running, _ := Running() // only to help
@@ -78,13 +79,18 @@ func Ask(ctx context.Context, name string, r Request, files [3]*os.File) (Respon
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	text, err := json.Marshal(r)
-	if err != nil {
-		return resp, fmt.Errorf("write the request: %w", err)
-	}
-	rights := unix.UnixRights(int(files[0].Fd()), int(files[1].Fd()), int(files[2].Fd()))
-	if _, _, err := conn.WriteMsgUnix(append(text, '\n'), rights, nil); err != nil {
-		return resp, fmt.Errorf("send the request to the lab: %w", err)
+	if r.Verb == "exec" && isTerminal(files[0]) && isTerminal(files[1]) {
+		t, err := newTerminal(files[0])
+		if err != nil {
+			return resp, err
+		}
+		defer func() { err = errors.Join(err, t.shut()) }()
+		r.Terminal = true
+		if err := errors.Join(send(conn, r, [3]*os.File{t.slave, t.slave, t.slave}), t.handOver(files[1])); err != nil {
+			return resp, err
+		}
+	} else if err := send(conn, r, files); err != nil {
+		return resp, err
 	}
 	if err := json.NewDecoder(conn).Decode(&resp); err != nil {
 		return resp, errors.Join(fmt.Errorf("the lab ended: %w", err), context.Cause(ctx))
@@ -93,6 +99,19 @@ func Ask(ctx context.Context, name string, r Request, files [3]*os.File) (Respon
 		return resp, gone(ctx, name)
 	}
 	return resp, nil
+}
+
+// send writes the request, with the files beside it.
+func send(conn *net.UnixConn, r Request, files [3]*os.File) error {
+	text, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("write the request: %w", err)
+	}
+	rights := unix.UnixRights(int(files[0].Fd()), int(files[1].Fd()), int(files[2].Fd()))
+	if _, _, err := conn.WriteMsgUnix(append(text, '\n'), rights, nil); err != nil {
+		return fmt.Errorf("send the request to the lab: %w", err)
+	}
+	return nil
 }
 
 // gone waits until the lab of that name has ended.

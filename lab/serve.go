@@ -7,8 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
-	"slices"
 	"strings"
 	"time"
 
@@ -62,7 +60,7 @@ func quiet() error {
 func (l *Lab) handle(ctx context.Context, r Request, files [3]*os.File) Response {
 	out := files[1]
 	if r.Verb == "exec" {
-		return l.exec(ctx, r.Args, files)
+		return l.exec(ctx, r, files)
 	}
 	var err error
 	switch r.Verb {
@@ -178,58 +176,4 @@ func (l *Lab) restart(ctx context.Context, w io.Writer, name string) error {
 	_, err = fmt.Fprintf(w, "%s weftd on %s was killed with SIGKILL and is ready again after %s ms; objects of the kernel that changed: %d\n",
 		passed, n.Name, milliseconds(took), len(changed))
 	return err
-}
-
-// exec runs a command inside a host, with the caller's own input and outputs.
-func (l *Lab) exec(ctx context.Context, args []string, files [3]*os.File) Response {
-	if len(args) > 1 && args[1] == "--" {
-		args = slices.Delete(slices.Clone(args), 1, 2)
-	}
-	if len(args) < 2 {
-		return Response{Code: 2, Error: "exec needs a host and a command"}
-	}
-	h, err := l.Host(args[0])
-	if err != nil {
-		return Response{Code: 2, Error: err.Error()}
-	}
-	path, err := lookPath(args[1])
-	if err != nil {
-		fmt.Fprintln(files[2], err)
-		return Response{Code: 127}
-	}
-	cmd := exec.CommandContext(ctx, path, args[2:]...)
-	cmd.Args[0] = args[1]
-	cmd.Env = append(environment(), "PS1="+h.Name+"# ")
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = files[0], files[1], files[2]
-	if err := h.Start(cmd); err != nil {
-		fmt.Fprintln(files[2], err)
-		return Response{Code: 126}
-	}
-	err = cmd.Wait()
-	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
-		return Response{Code: max(exit.ExitCode(), 1)}
-	}
-	if err != nil {
-		return Response{Code: 2, Error: err.Error()}
-	}
-	return Response{}
-}
-
-// lookPath finds a program as the environment of processes inside the lab does.
-func lookPath(name string) (string, error) {
-	if strings.Contains(name, "/") {
-		return name, nil
-	}
-	for _, e := range environment() {
-		path, ok := strings.CutPrefix(e, "PATH=")
-		if !ok {
-			continue
-		}
-		for _, dir := range strings.Split(path, ":") {
-			if info, err := os.Stat(dir + "/" + name); err == nil && !info.IsDir() && info.Mode()&0o111 != 0 {
-				return dir + "/" + name, nil
-			}
-		}
-	}
-	return "", fmt.Errorf("no program %q in the lab's path", name)
 }

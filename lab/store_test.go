@@ -2,15 +2,12 @@ package lab
 
 import (
 	"fmt"
-	"net/netip"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/nftables"
-	"github.com/google/nftables/expr"
 
 	"github.com/weft-network/weft/subnet"
 )
@@ -260,118 +257,4 @@ func savedAll(n *Node) error {
 		}
 		return err
 	})
-}
-
-// checkFollows lets a peer come and go, and sees all nodes follow: the end of every story about etcd.
-func checkFollows(t *testing.T, l *Lab) {
-	t.Helper()
-	if err := l.Ready(within(t, patience)); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the nodes to be connected", func() error { return storeIs(t, l, true) })
-	putPeer(t, l, 252)
-	for _, n := range l.Nodes {
-		eventually(t, "a new peer", func() error { return hasPeer(t, n, 252) })
-	}
-	dropPeer(t, l, 252)
-	eventually(t, "the new peer to leave", func() error { return lacksPeer(t, l, 252) })
-}
-
-// storeIs tells whether all nodes say that they are connected, or that they are not.
-func storeIs(t *testing.T, l *Lab, connected bool) error {
-	for _, n := range l.Nodes {
-		if s := nodeStatus(t, n); s.Store.Connected != connected {
-			return fmt.Errorf("%s says that the store is connected: %t (%s)", n.Name, s.Store.Connected, s.Store.Error)
-		}
-	}
-	return nil
-}
-
-// peerNets are the subnets of an invented peer that runs flanneld.
-func peerNets(l *Lab, number int) subnet.Subnets {
-	var s subnet.Subnets
-	for _, f := range l.opts.Families {
-		s[f] = netip.MustParsePrefix([2]string{fmt.Sprintf("10.244.%d.0/24", number), fmt.Sprintf("fd00:244:0:%x::/64", number)}[f])
-	}
-	return s
-}
-
-// putPeer stores the lease of an invented peer.
-func putPeer(t *testing.T, l *Lab, number int) {
-	t.Helper()
-	ip6, data6 := "null", "null"
-	if len(l.opts.Families) > 1 {
-		ip6, data6 = fmt.Sprintf(`"fd18::%x"`, number), fmt.Sprintf(`{"VNI":1,"VtepMAC":"0e:00:00:00:06:%02x"}`, number)
-	}
-	value := fmt.Sprintf(`{"PublicIP":"172.18.0.%d","PublicIPv6":%s,"BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"0e:00:00:00:04:%02x"},"BackendV6Data":%s}`,
-		number, ip6, number, data6)
-	if _, err := l.Etcd.Client.Put(within(t, patience), subnetKey(peerNets(l, number)), value); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func dropPeer(t *testing.T, l *Lab, number int) {
-	t.Helper()
-	if _, err := l.Etcd.Client.Delete(within(t, patience), subnetKey(peerNets(l, number))); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// hasPeer says what a node's kernel lacks of an invented peer.
-func hasPeer(t *testing.T, n *Node, number int) error {
-	lines := listing(t, n.Host)
-	for _, p := range peerNets(n.lab, number) {
-		if p.IsValid() && find(lines, "route "+p.String()+" ") == "" {
-			return fmt.Errorf("%s has no route to %s", n.Name, p)
-		}
-	}
-	return nil
-}
-
-// lacksPeer says who still has something of an invented peer.
-func lacksPeer(t *testing.T, l *Lab, number int) error {
-	for _, n := range l.Nodes {
-		for _, line := range listing(t, n.Host) {
-			for _, p := range peerNets(l, number) {
-				if p.IsValid() && strings.Contains(line, " "+p.Addr().String()) {
-					return fmt.Errorf("%s still has: %s", n.Name, line)
-				}
-			}
-		}
-	}
-	return nil
-}
-
-func nodeListings(t *testing.T, l *Lab) map[string]Listing {
-	t.Helper()
-	m := map[string]Listing{}
-	for _, n := range l.Nodes {
-		m[n.Name] = listing(t, n.Host)
-	}
-	return m
-}
-
-// block drops what comes from a node at a host.
-func block(t *testing.T, h *Host, from *Node) {
-	t.Helper()
-	c, err := h.nft()
-	must(t, err)
-	table := c.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: "block"})
-	chain := c.AddChain(&nftables.Chain{
-		Name: "in", Table: table, Type: nftables.ChainTypeFilter,
-		Hooknum: nftables.ChainHookInput, Priority: nftables.ChainPriorityFilter,
-	})
-	c.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{
-		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 12, Len: 4},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: from.Addrs[0].AsSlice()},
-		&expr.Verdict{Kind: expr.VerdictDrop},
-	}})
-	must(t, c.Flush())
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
