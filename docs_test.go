@@ -102,7 +102,7 @@ func TestEveryDocumentIsLinked(t *testing.T) {
 // TestMakeTargetsExist holds that every "make something" in a document is a target.
 func TestMakeTargetsExist(t *testing.T) {
 	targets := map[string]bool{}
-	for _, m := range regexp.MustCompile(`(?m)^([a-z]+):.*## `).FindAllStringSubmatch(read(t, "Makefile"), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^([a-z-]+):.*## `).FindAllStringSubmatch(read(t, "Makefile"), -1) {
 		targets[m[1]] = true
 	}
 	for _, want := range []string{"demo", "test", "bench", "build", "lint", "clean"} {
@@ -111,7 +111,7 @@ func TestMakeTargetsExist(t *testing.T) {
 		}
 	}
 	for path, text := range documents(t) {
-		for _, m := range regexp.MustCompile("(?m)(?:`|^    )make ([a-z]+)").FindAllStringSubmatch(text, -1) {
+		for _, m := range regexp.MustCompile("(?m)(?:`|^    )make ([a-z-]+)").FindAllStringSubmatch(text, -1) {
 			if !targets[m[1]] {
 				t.Errorf("%s: make %s is not a target", path, m[1])
 			}
