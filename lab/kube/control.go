@@ -73,7 +73,7 @@ func (c *ControlPlane) StartAPI(ctx context.Context) error {
 		"--bind-address=127.0.0.1", "--advertise-address=192.0.2.1", "--secure-port=6443", "--service-cluster-ip-range=10.96.0.0/16",
 		"--tls-cert-file="+c.file("apiserver.crt"), "--tls-private-key-file="+c.file("apiserver.key"), "--token-auth-file="+c.file("tokens"),
 		"--service-account-issuer=https://kubernetes.default.svc.cluster.local",
-		"--service-account-key-file="+c.file("accounts.key"), "--service-account-signing-key-file="+c.file("accounts.key"),
+		"--service-account-key-file="+c.file("accounts.crt"), "--service-account-signing-key-file="+c.file("accounts.key"),
 		"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction", "--allow-privileged=true")
 	if err != nil {
 		return err
