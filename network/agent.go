@@ -3,6 +3,7 @@ package network
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -17,12 +18,13 @@ type Agent struct {
 	kern    *kernel.Kernel
 	metrics *metrics
 
-	picture picture  // what the store says
-	claims  claims   // what this node asks the store for, and got
-	wanted  wanted   // what the kernel should hold, and where it was seen to differ
-	loop    loop     // the pass's own memory; only the task that keeps the kernel touches it
-	fire    firewall // what the firewall should hold
-	report  report   // what Status tells
+	picture     picture     // what the store says
+	claims      claims      // what this node asks the store for, and got
+	wanted      wanted      // what the kernel should hold, and where it was seen to differ
+	loop        loop        // the pass's own memory; only the task that keeps the kernel touches it
+	fire        firewall    // what the firewall should hold
+	fileDoubted atomic.Bool // subnet.env may not be as it was written
+	report      report      // what Status tells
 
 	look, ask, guard, save, part, tell bell // wake the tasks: keep the kernel, claim, keep the firewall, save, forget leases, tell the store
 }
@@ -52,6 +54,7 @@ func (a *Agent) Run(ctx context.Context) error {
 
 	task(a.followStore)
 	task(a.followKernel)
+	task(a.followSubnetFile)
 	task(a.serveWithoutStore)
 	task(a.resync)
 	task(func(ctx context.Context) error { return keep(ctx, a.look, retry, a.pass) })

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -263,4 +264,30 @@ func TestAgentMovesToAnotherUplink(t *testing.T) {
 	must(t, netlink.RouteAdd(&netlink.Route{Gw: prefix("198.51.100.%d/32", 254).Addr().AsSlice(), LinkIndex: b.link("eth1").Attrs().Index}))
 	until(t, a, "moved", func(s Status) bool { return s.Ready && s.Lease.PublicIPs[0] == "198.51.100.1" })
 	b.holds(strings.Replace(state, "local 192.0.2.1 dev eth0", "local 198.51.100.1 dev eth1", 1))
+}
+
+func TestAgentKeepsTheSubnetFile(t *testing.T) {
+	b := newBed(t, dual)
+	b.o.SubnetFile = filepath.Join(b.dir, "run", "subnet.env")
+	a, _ := b.run()
+	until(t, a, "ready", ready)
+	want, err := os.ReadFile(b.o.SubnetFile)
+	must(t, err)
+	for _, c := range []struct {
+		name string
+		harm func() error
+	}{
+		{"removed", func() error { return os.Remove(b.o.SubnetFile) }},
+		{"damaged", func() error { return os.WriteFile(b.o.SubnetFile, []byte("FLANNEL_MTU=9"), 0o644) }},
+		{"moved away with its folder", func() error { return os.Rename(filepath.Dir(b.o.SubnetFile), filepath.Join(b.dir, "away")) }},
+		{"removed again", func() error { return os.Remove(b.o.SubnetFile) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			must(t, c.harm())
+			until(t, a, "back", func(Status) bool {
+				text, err := os.ReadFile(b.o.SubnetFile)
+				return err == nil && string(text) == string(want)
+			})
+		})
+	}
 }

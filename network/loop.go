@@ -51,8 +51,10 @@ func (a *Agent) pass(ctx context.Context) error {
 	if err := a.replan(ctx, own, n); err != nil {
 		return a.fail(err)
 	}
-	if l.full {
+	if a.fileDoubted.Swap(false) || l.full {
 		l.env = subnet.Env{} // what is in the file is looked at too
+	}
+	if l.full {
 		err = a.fullPass(ctx, n.complete)
 	} else {
 		err = a.partialPass(ctx, n, h.dirty)

@@ -27,7 +27,7 @@ func (a *Agent) finish(complete bool, err error) error {
 }
 
 // letPodsIn writes subnet.env once the lease is held, the rules are in place and the peers are programmed, and keeps
-// it true from then on. The file itself is looked at in full passes only.
+// it true from then on. The file itself is looked at in full passes, and when somebody else touched it.
 func (a *Agent) letPodsIn() error {
 	if !a.report.isReady() && !a.report.mayBeReady() {
 		return nil
