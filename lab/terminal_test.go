@@ -16,7 +16,7 @@ func TestTerminal(t *testing.T) {
 	if out, code := weftctl(t, "", "lab", "up", "--nodes=1", "--pods=0", "--name=terminal"); code != 0 {
 		t.Fatalf("up: %d\n%s", code, out)
 	}
-	t.Cleanup(func() { weftctl(t, "", "lab", "down", "--name=terminal") })
+	t.Cleanup(func() { must(t, exec.Command(binDir+"/weftctl", "lab", "down", "--name=terminal").Run()) })
 	var user terminal // the test sits where the person does
 	must(t, user.open())
 	t.Cleanup(func() { user.master.Close() })
