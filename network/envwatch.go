@@ -17,7 +17,7 @@ func (a *Agent) followSubnetFile(ctx context.Context) error {
 	again.ring()
 	return keep(ctx, again, pause{100 * time.Millisecond, 10 * time.Second}, func(ctx context.Context) error {
 		err := a.watchSubnetFile(ctx)
-		a.doubtSubnetFile() // it may have changed while nobody listened
+		a.doubtSubnetFile()
 		return err
 	})
 }
@@ -36,6 +36,7 @@ func (a *Agent) watchSubnetFile(ctx context.Context) error {
 	if err := w.Add(folder); err != nil {
 		return fmt.Errorf("watching %s: %w", folder, err)
 	}
+	a.doubtSubnetFile() // it may have changed while nobody listened
 	for {
 		select {
 		case <-ctx.Done():
