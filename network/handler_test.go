@@ -25,7 +25,7 @@ func ask(t *testing.T, a *Agent, path string) (int, string) {
 func TestHandlerTellsWhetherTheNodeIsReady(t *testing.T) {
 	b := newBed(t, "")
 	a, _ := b.run()
-	until(t, a, "started", func(s Status) bool { return s.Store.Connected })
+	until(t, a, "told", func(s Status) bool { return strings.Contains(strings.Join(s.Waiting, " "), "no network config") })
 	if code, body := ask(t, a, "/readyz"); code != 503 || !strings.Contains(body, "no network config") {
 		t.Errorf("readyz %d %s", code, body)
 	}
