@@ -107,7 +107,7 @@ func (k *cluster) annotate(name string, annotations object) {
 func (k *cluster) store(name string) *kube.Store {
 	k.t.Helper()
 	s, err := kube.New(kube.Options{Node: name, Endpoints: []string{k.line.url()}, Kubeconfig: k.kubeconfig(),
-		ConfigPath: k.configPath(), KeepCondition: true, RereadDelay: 20 * time.Millisecond})
+		ConfigPath: k.configPath(), KeepCondition: true, RereadDelay: 20 * time.Millisecond, ContestTime: time.Second})
 	if err != nil {
 		k.t.Fatal(err)
 	}

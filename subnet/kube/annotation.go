@@ -31,7 +31,7 @@ func nodePublicNames() perFamily  { return perFamily{"node-public-ip", "node-pub
 // isAnnotation tells whether an annotation of this name, whatever its prefix, is one that Weft reads.
 func isAnnotation(name string) bool {
 	switch name {
-	case managedName, backendTypeName,
+	case managedName, backendTypeName, contestName,
 		"backend-data", "backend-v6-data", "public-ip", "public-ipv6",
 		"public-ip-overwrite", "public-ipv6-overwrite", "node-public-ip", "node-public-ipv6":
 		return true
@@ -39,7 +39,7 @@ func isAnnotation(name string) bool {
 	return false
 }
 
-// scheme reads and writes annotations under one prefix.
+// annotations reads and writes annotations under one prefix.
 type annotations struct{ prefix string }
 
 func (a annotations) key(name string) string { return a.prefix + "/" + name }
@@ -48,7 +48,7 @@ func (a annotations) key(name string) string { return a.prefix + "/" + name }
 // value is that of an annotation that must not be there.
 func (a annotations) encode(attrs subnet.Attrs) map[string]*string {
 	text := func(s string) *string { return &s }
-	m := map[string]*string{a.key(managedName): text("true"), a.key(backendTypeName): text(attrs.Backend)}
+	m := map[string]*string{a.key(managedName): text("true"), a.key(backendTypeName): text(attrs.Backend), a.key(contestName): nil}
 	for _, f := range subnet.Families {
 		public, data := a.key(publicIPNames()[f]), a.key(backendDataNames()[f])
 		m[public], m[data] = nil, nil

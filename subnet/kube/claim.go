@@ -2,13 +2,10 @@ package kube
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/weft-network/weft/subnet"
 )
@@ -17,7 +14,7 @@ import (
 func refusal(err error) bool { return apierrors.IsNotFound(err) }
 
 // Claim implements subnet.Store: the subnets are the Node's pod CIDRs, of whatever length, and want.Attrs is written
-// into its annotations where it differs. It waits for nothing. Beside the errors of the contract there are those that
+// into its annotations where it differs. It waits for nothing but the answer of another agent. Beside the errors of the contract there are those that
 // say that the Node, or a pod CIDR of it, is not there yet, or not inside the config's networks.
 func (s *Store) Claim(ctx context.Context, want subnet.Want) (subnet.Lease, error) {
 	s.claims.Lock()
@@ -35,6 +32,9 @@ func (s *Store) Claim(ctx context.Context, want subnet.Want) (subnet.Lease, erro
 	if err := s.unrivalled(ctx, want.Attrs); err != nil {
 		return subnet.Lease{}, err
 	}
+	if n, err = s.settle(ctx, n, want.Attrs); err != nil {
+		return subnet.Lease{}, err
+	}
 	if n, err = s.announce(ctx, n, want.Attrs); err != nil {
 		return subnet.Lease{}, err
 	}
@@ -45,6 +45,9 @@ func (s *Store) Claim(ctx context.Context, want subnet.Want) (subnet.Lease, erro
 	if _, err := s.subnets(n, want.Config); err != nil {
 		return subnet.Lease{}, err // another Node has come under this name meanwhile
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held = l
 	return l, nil
 }
 
@@ -135,17 +138,7 @@ func (s *Store) announce(ctx context.Context, n *Node, attrs subnet.Attrs) (*Nod
 	if len(changes) == 0 {
 		return n, nil
 	}
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": changes}})
-	if err != nil {
-		return nil, fmt.Errorf("writing the annotations of Node %s: %w", n.Name, err)
-	}
-	err = s.request(ctx, "annotate Node "+n.Name, func(ctx context.Context, c *client) (err error) {
-		n, err = c.patch(ctx, n.Name, types.MergePatchType, patch)
-		return err
-	})
-	if apierrors.IsNotFound(err) {
-		return nil, errors.New("Node " + s.o.Node + " was deleted while it was annotated")
-	}
+	n, err := s.annotate(ctx, changes)
 	if err == nil {
 		s.log.WithField("annotations", strings.Join(keys(changes), " ")).Info("Node annotated")
 	}

@@ -23,6 +23,7 @@ type mirror struct {
 
 	self      subnet.Self
 	condition NodeCondition // NetworkUnavailable of the own Node
+	contest   string        // what another agent asks about the own Node, and what it was answered
 
 	changed map[subnet.Subnets]bool // since the last call of drain
 	touched bool                    // something that is not in changed is different: faults, what is said of the own node
@@ -83,7 +84,7 @@ func (m *mirror) look(n *Node) error {
 	self, err := m.notes.self(n)
 	condition := n.condition(conditionNetwork)
 	m.touched = m.touched || self != m.self || condition != m.condition
-	m.self, m.condition = self, condition
+	m.self, m.condition, m.contest = self, condition, n.Annotations[m.notes.key(contestName)]
 	return err
 }
 

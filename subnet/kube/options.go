@@ -27,6 +27,7 @@ type Options struct {
 
 	RequestTimeout time.Duration // how long one request may take; 10 s by default
 	RereadDelay    time.Duration // when to read again what Watch's function did not believe; 2 s by default
+	ContestTime    time.Duration // how long another agent for this Node may take to speak up; 3 s by default
 
 	Logger logrus.FieldLogger // nil logs nothing
 }
@@ -66,6 +67,9 @@ func (o Options) checked() (Options, error) {
 	}
 	if o.RereadDelay == 0 {
 		o.RereadDelay = 2 * time.Second
+	}
+	if o.ContestTime == 0 {
+		o.ContestTime = 3 * time.Second
 	}
 	if o.Logger == nil {
 		quiet := logrus.New()

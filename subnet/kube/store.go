@@ -24,9 +24,12 @@ type Store struct {
 
 	claims sync.Mutex // one Claim at a time
 
-	mu     sync.Mutex // guards what follows
-	mirror *mirror    // what is known of the Nodes; nil until they have been read
+	mu     sync.Mutex   // guards what follows
+	mirror *mirror      // what is known of the Nodes; nil unless Watch keeps it true
+	held   subnet.Lease // what the last Claim got; zero if nothing
 	health subnet.Health
+
+	asked chan struct{} // another agent asks whether this one is alive
 }
 
 var _ subnet.Reporter = (*Store)(nil)
@@ -38,7 +41,7 @@ func New(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{o: o, log: o.Logger, notes: annotations{o.Prefix}}, nil
+	return &Store{o: o, log: o.Logger, notes: annotations{o.Prefix}, asked: make(chan struct{}, 1)}, nil
 }
 
 // Close ends the connection. What was claimed stays claimed.

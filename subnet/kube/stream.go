@@ -137,6 +137,12 @@ func (s *Store) take(m *mirror, e watch.Event) (whole bool, err error) {
 	switch e.Type {
 	case watch.Added, watch.Modified:
 		m.put(n)
+		if n.Name == s.o.Node && m.contest != "" {
+			select {
+			case s.asked <- struct{}{}:
+			default:
+			}
+		}
 	case watch.Deleted:
 		m.remove(n.Name)
 	case watch.Bookmark:

@@ -22,6 +22,7 @@ func (s *Store) Watch(ctx context.Context, f func(subnet.Snapshot) (believed boo
 	g, gctx := errgroup.WithContext(ctx)
 	file := newConfigFile(s.o.ConfigPath, s.log)
 	g.Go(func() error { return file.watch(gctx) })
+	g.Go(func() error { return s.answer(gctx) })
 	g.Go(func() error { return s.follow(gctx, &teller{f: f, file: file}) })
 	err := g.Wait()
 	s.mu.Lock()
