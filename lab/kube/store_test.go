@@ -14,6 +14,23 @@ func TestStore(t *testing.T) {
 	t.Run("contract", func(t *testing.T) {
 		storetest.Run(t, func(t *testing.T) storetest.Cluster { return begin(t, c) })
 	})
+	for name, test := range map[string]func(*cluster){
+		"heartbeats":              testHeartbeats,
+		"many Nodes":              testMany,
+		"nothing new":             testWritesNothing,
+		"flanneld's annotations":  testAnnotations,
+		"condition":               testCondition,
+		"what can be missing":     testWaits,
+		"controller manager":      testController,
+		"Node is made again":      testMadeAgain,
+		"node is renamed":         testRenamed,
+		"addresses of the node":   testSelf,
+		"API server is restarted": testRestart,
+		"no rights":               testForbidden,
+		"name of the Node":        testName,
+	} {
+		t.Run(name, func(t *testing.T) { test(begin(t, c)) })
+	}
 }
 
 // start starts a control plane that ends with the test, and gives the user weft its rights.
@@ -25,7 +42,7 @@ func start(t *testing.T) *ControlPlane {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	c, err := Start(ctx, bin, Options{Dir: t.TempDir(), Users: map[string]string{"weft": "weft"}, ClusterCIDR: "10.5.0.0/16,fd00:5::/56"})
+	c, err := Start(ctx, bin, Options{Dir: t.TempDir(), Users: map[string]string{"weft": "weft", "nobody": "nobody"}, ClusterCIDR: "10.5.0.0/16,fd00:5::/56"})
 	if err != nil {
 		t.Fatal(err)
 	}

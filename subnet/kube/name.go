@@ -29,6 +29,9 @@ func NodeName(ctx context.Context, o Options, namespace, pod string) (string, er
 	if err == nil && p.Spec.NodeName == "" {
 		err = errors.New("the pod is on no node yet")
 	}
+	if refusal(err) {
+		err = fmt.Errorf("there is no pod %s/%s: POD_NAMESPACE and POD_NAME must be this pod's", namespace, pod)
+	}
 	if err != nil {
 		return "", fmt.Errorf("finding this node's name: %w", err)
 	}
