@@ -28,6 +28,8 @@ func TestStore(t *testing.T) {
 		"API server is restarted": testRestart,
 		"no rights":               testForbidden,
 		"name of the Node":        testName,
+		"agent":                   testAgent,
+		"footprint":               testFootprint,
 	} {
 		t.Run(name, func(t *testing.T) { test(begin(t, c)) })
 	}

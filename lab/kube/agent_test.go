@@ -1,0 +1,234 @@
+package kube
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/vishvananda/netlink"
+)
+
+// agent is a weftd that runs for a Node.
+type agent struct {
+	k   *cluster
+	dir string
+	log *bytes.Buffer
+	cmd *exec.Cmd
+}
+
+// weftd builds the agent.
+func weftd(t *testing.T) string {
+	t.Helper()
+	bin := filepath.Join(t.TempDir(), "weftd")
+	c := exec.CommandContext(t.Context(), "go", "build", "-C", "../..", "-trimpath", "-buildvcs=false", "-tags", "grpcnotrace", "-o", bin, "./cmd/weftd")
+	c.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("building weftd: %v\n%s", err, out)
+	}
+	return bin
+}
+
+// uplink makes a device with addresses, which it loses at the end of the test.
+func uplink(t *testing.T, name string, addrs ...string) {
+	t.Helper()
+	l := netlink.NewVeth(netlink.LinkAttrs{Name: name, MTU: 1500})
+	l.PeerName = name + "-peer"
+	must(t, netlink.LinkAdd(l))
+	t.Cleanup(func() { _ = netlink.LinkDel(l) })
+	for _, end := range []string{name, l.PeerName} {
+		link, err := netlink.LinkByName(end)
+		must(t, err)
+		must(t, netlink.LinkSetUp(link))
+	}
+	for _, text := range addrs {
+		a, err := netlink.ParseAddr(text)
+		must(t, err)
+		must(t, netlink.AddrAdd(l, a))
+	}
+}
+
+// run starts weftd for a Node, as a host service does. It is killed at the end of the test.
+func (k *cluster) run(bin, node string, flags ...string) *agent {
+	k.t.Helper()
+	a := &agent{k: k, dir: k.t.TempDir(), log: &bytes.Buffer{}}
+	flags = append([]string{"--kube-subnet-mgr", "--node-name=" + node, "--kubeconfig-file=" + k.kubeconfig(), "--kube-api-url=https://127.0.0.1:1," + k.line.url(),
+		"--net-config-path=" + k.configPath(), "--subnet-file=" + a.dir + "/subnet.env", "--state-dir=" + a.dir, "--socket="}, flags...)
+	a.cmd = exec.CommandContext(k.t.Context(), bin, flags...)
+	a.cmd.Stdout, a.cmd.Stderr = a.log, a.log
+	must(k.t, a.cmd.Start())
+	k.t.Cleanup(func() {
+		_ = a.cmd.Process.Kill()
+		_ = a.cmd.Wait()
+		if k.t.Failed() {
+			k.t.Logf("weftd:\n%s", a.log)
+		}
+		for _, name := range []string{"flannel.1", "flannel-v6.1"} {
+			if l, err := netlink.LinkByName(name); err == nil {
+				_ = netlink.LinkDel(l)
+			}
+		}
+	})
+	return a
+}
+
+// until looks again and again.
+func (k *cluster) until(what string, is func() bool) {
+	k.t.Helper()
+	late, again := time.After(time.Minute), time.NewTicker(50*time.Millisecond)
+	defer again.Stop()
+	for !is() {
+		select {
+		case <-late:
+			k.t.Fatalf("waited for %s", what)
+		case <-again.C:
+		}
+	}
+}
+
+func (a *agent) file(name string) string {
+	text, _ := os.ReadFile(filepath.Join(a.dir, name))
+	return string(text)
+}
+
+// condition is the Node's condition NetworkUnavailable.
+func (k *cluster) condition(node string) string {
+	for _, c := range k.node(node).Status.Conditions {
+		if c.Type == "NetworkUnavailable" {
+			return c.Status + " " + c.Reason + " " + c.Message
+		}
+	}
+	return ""
+}
+
+// peers are the destinations of the routes through the overlay.
+func (k *cluster) peers() string {
+	k.t.Helper()
+	link, err := netlink.LinkByName("flannel.1")
+	if err != nil {
+		return ""
+	}
+	routes, err := netlink.RouteList(link, netlink.FAMILY_V4)
+	must(k.t, err)
+	var words []string
+	for _, r := range routes {
+		words = append(words, r.Dst.String())
+	}
+	return strings.Join(words, " ")
+}
+
+// testAgent runs weftd from a Node without anything to one that is connected, and through changes.
+func testAgent(k *cluster) {
+	uplink(k.t, "eth7", "192.168.0.1/24", "192.168.0.2/24")
+	k.Store("node-2")
+	k.annotate("node-2", object{prefix + "kube-subnet-manager": "true", prefix + "backend-type": "vxlan", prefix + "public-ip": "192.168.0.99",
+		prefix + "backend-data": `{"VNI":1,"VtepMAC":"0e:00:00:00:00:02"}`})
+	a := k.run(weftd(k.t), "node-1")
+	waiting := func(part string) {
+		k.t.Helper()
+		k.until(part, func() bool { return strings.Contains(a.file("subnet.env.waiting"), part) })
+	}
+	waiting("no network config")
+	k.SetConfig(single)
+	waiting("no IPv4 uplink")
+	k.makeNode("node-1")
+	internal := func(address string) {
+		k.do("PATCH", "/api/v1/nodes/node-1/status", object{"status": object{"addresses": []object{{"type": "InternalIP", "address": address}}}})
+	}
+	internal("192.168.0.2")
+	waiting("Node node-1 has no pod CIDR yet")
+	k.until("the condition", func() bool { return strings.HasPrefix(k.condition("node-1"), "True WeftIsNotReady") })
+	k.do("DELETE", "/api/v1/nodes/node-1", nil)
+	k.makeNode("node-1", "10.5.0.64/26")
+	internal("192.168.0.2")
+
+	k.until("subnet.env", func() bool { return strings.Contains(a.file("subnet.env"), "FLANNEL_SUBNET=10.5.0.65/26\n") })
+	k.until("the condition", func() bool { return strings.HasPrefix(k.condition("node-1"), "False FlannelIsUp") })
+	if diff := cmp.Diff("10.5.3.0/24", k.peers()); diff != "" {
+		k.t.Errorf("routes to peers (-want +got):\n%s", diff)
+	}
+	if got := k.node("node-1").Metadata.Annotations[prefix+"public-ip"]; got != "192.168.0.2" {
+		k.t.Errorf("announced is %s, the InternalIP is 192.168.0.2", got)
+	}
+
+	k.annotate("node-1", object{prefix + "public-ip-overwrite": "203.0.113.1"})
+	k.until("the other address", func() bool { return k.node("node-1").Metadata.Annotations[prefix+"public-ip"] == "203.0.113.1" })
+	k.SetConfig(`{"Network": "10.5.0.0/16", "SubnetLen": 25, "Backend": {"Type": "vxlan", "MTU": 1400}}`)
+	k.until("the new MTU", func() bool {
+		return strings.Contains(a.file("subnet.env"), "FLANNEL_MTU=1350\n") || strings.Contains(a.file("subnet.env"), "FLANNEL_MTU=1400\n")
+	})
+
+	mac := k.node("node-1").Metadata.Annotations[prefix+"backend-data"]
+	k.do("DELETE", "/api/v1/nodes/node-1", nil)
+	k.makeNode("node-1", "10.5.77.0/24")
+	internal("192.168.0.1")
+	k.until("the new pod CIDR", func() bool { return strings.Contains(a.file("subnet.env"), "FLANNEL_SUBNET=10.5.77.1/24\n") })
+	k.until("the annotations", func() bool { return k.node("node-1").Metadata.Annotations[prefix+"public-ip"] == "192.168.0.1" })
+	if got := k.node("node-1").Metadata.Annotations[prefix+"backend-data"]; got != mac {
+		k.t.Errorf("the MAC address was %s, is %s", mac, got)
+	}
+
+	k.line.cut()
+	k.do("DELETE", "/api/v1/nodes/node-2", nil)
+	k.line.join()
+	k.until("no peers", func() bool { return k.peers() == "" })
+}
+
+// testFootprint starts weftd among thousands of Nodes of a usual size, and says what it needs.
+func testFootprint(k *cluster) {
+	const nodes = 5000
+	uplink(k.t, "eth7", "192.168.0.1/16")
+	k.SetConfig(`{"Network": "10.0.0.0/8", "Backend": {"Type": "vxlan"}}`)
+	images := []object{}
+	for i := range 50 {
+		images = append(images, object{"names": []string{fmt.Sprintf("registry.example.org/team/image-%d@sha256:%064d", i, i), fmt.Sprintf("registry.example.org/team/image-%d:v1", i)}, "sizeBytes": i})
+	}
+	for n := range nodes {
+		cidr := fmt.Sprintf("10.%d.%d.0/24", n>>8, n&0xff)
+		k.do("POST", "/api/v1/nodes", object{"apiVersion": "v1", "kind": "Node", "metadata": object{"name": fmt.Sprint("many-", n), "annotations": object{
+			prefix + "kube-subnet-manager": "true", prefix + "backend-type": "vxlan", prefix + "public-ip": fmt.Sprintf("192.168.%d.%d", n>>8, n&0xff),
+			prefix + "backend-data": fmt.Sprintf(`{"VNI":1,"VtepMAC":"0e:00:00:00:%02x:%02x"}`, n>>8, n&0xff)}},
+			"spec": object{"podCIDR": cidr, "podCIDRs": []string{cidr}}, "status": object{"images": images}})
+	}
+	bin := weftd(k.t)
+	began := time.Now()
+	a := k.run(bin, "many-1", "--iface=eth7")
+	k.until("subnet.env", func() bool { return a.file("subnet.env") != "" })
+	took := time.Since(began)
+	if n := len(strings.Fields(k.peers())); n != nodes-1 {
+		k.t.Errorf("%d routes to peers, want %d", n, nodes-1)
+	}
+	cpu := a.cpu()
+	for n := range 1000 {
+		k.heartbeat(fmt.Sprint("many-", n))
+	}
+	k.t.Logf("%d Nodes: ready after %s; memory %s; 1,000 heartbeats cost %s", nodes, took.Round(time.Millisecond), a.memory(), a.cpu()-cpu)
+}
+
+// memory is what the process has, now and at most.
+func (a *agent) memory() string {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", a.cmd.Process.Pid))
+	var words []string
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, "VmRSS:") || strings.HasPrefix(line, "VmHWM:") {
+			words = append(words, strings.Join(strings.Fields(line), " "))
+		}
+	}
+	return strings.Join(words, ", ")
+}
+
+// cpu is the time that the process has worked.
+func (a *agent) cpu() time.Duration {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", a.cmd.Process.Pid))
+	_, rest, _ := strings.Cut(string(text), ") ")
+	var user, system int64
+	if f := strings.Fields(rest); len(f) > 12 {
+		_, _ = fmt.Sscan(f[11]+" "+f[12], &user, &system)
+	}
+	return time.Duration(user+system) * 10 * time.Millisecond
+}
