@@ -26,6 +26,7 @@ import (
 // serve puts the parts together and runs them until ctx ends.
 func serve(ctx context.Context, o options, log logrus.FieldLogger) error {
 	collectLate()
+	ready := make(chan struct{})
 	stores := o.stores(log)
 	node, err := nodeName(ctx, o, stores, log)
 	if err != nil {
@@ -44,7 +45,7 @@ func serve(ctx context.Context, o options, log logrus.FieldLogger) error {
 		Masquerade: o.ipMasq, RandomFully: !o.noRandomFully, Forward: o.forwardRules, Blackhole: o.blackhole,
 		SubnetFile: o.subnetFile, StateFile: stateFile(o.stateDir),
 		RenewMargin: time.Duration(o.renewMargin) * time.Minute,
-		Version:     version, Log: log, Ready: func() { tellSystemd(log); settle() },
+		Version:     version, Log: log, Ready: func() { tellSystemd(log); close(ready) },
 	})
 	if err != nil {
 		return err
@@ -52,6 +53,7 @@ func serve(ctx context.Context, o options, log logrus.FieldLogger) error {
 	log.WithFields(logrus.Fields{"version": version, "node": node, "store": kind}).Info("weftd starts")
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return agent.Run(ctx) })
+	g.Go(func() error { return settleLater(ctx, ready) })
 	for _, l := range listeners(o, log) {
 		g.Go(func() error { return answer(ctx, l, agent.Handler()) })
 	}
