@@ -121,13 +121,14 @@ func TestAgentSurvivesAWipe(t *testing.T) {
 
 func TestAgentStartsWithoutTheStore(t *testing.T) {
 	b := newBed(t, dual)
-	two, three := b.peer(2), b.peer(3)
+	b.peer(2)
+	three := b.peer(3)
 	a, stop := b.run()
-	s := until(t, a, "ready", ready)
+	until(t, a, "saved", func(s Status) bool {
+		saved, err := subnet.LoadSaved(b.o.StateFile)
+		return s.Ready && err == nil && len(saved.Peers) == 2 && saved.Own == a.claims.lease()
+	})
 	stop()
-	own := a.claims.lease()
-	_, err := subnet.Saved{Config: s.Config, Own: own, Peers: []subnet.Lease{two, three}}.Save(b.o.StateFile)
-	must(t, err)
 	state := b.held()
 	b.t.Log("as after a reboot: kernel and /run are empty, and the store is away")
 	b.clean()

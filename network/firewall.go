@@ -108,7 +108,7 @@ func (a *Agent) serveFirewall(ctx context.Context, c masq.Choice, prefer string)
 				a.cleanFirewall(ctx, c)
 				cleaned = true
 			}
-			a.warnOfDrops(ctx)
+			a.warnOfDrops(ctx, want)
 			return nil
 		})
 	})
@@ -168,8 +168,8 @@ func (a *Agent) cleanFirewall(ctx context.Context, c masq.Choice) {
 }
 
 // warnOfDrops says which rules of others drop pods' packets.
-func (a *Agent) warnOfDrops(ctx context.Context) {
-	drops, err := masq.ForeignDrops(ctx)
+func (a *Agent) warnOfDrops(ctx context.Context, c masq.Config) {
+	drops, err := masq.ForeignDrops(ctx, c)
 	if ctx.Err() == nil {
 		a.report.warn(a.o.Log, "firewall", append(drops, texts(err)...))
 	}

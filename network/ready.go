@@ -51,6 +51,7 @@ func (a *Agent) letPodsIn() error {
 	a.loop.env = env
 	if a.report.becomeReady(env.MTU) {
 		a.tell.ring()
+		a.save.ring()
 		if a.o.Ready != nil {
 			a.o.Ready()
 		}

@@ -12,16 +12,20 @@ import (
 // saveEvery is how long changes of the picture are gathered before they are written to disk.
 const saveEvery = 5 * time.Second
 
-// keepSaved keeps the last good snapshot on disk, a little behind the store.
+// keepSaved keeps the last good snapshot on disk: at once when the node is ready, later a little behind the
+// store.
 func (a *Agent) keepSaved(ctx context.Context) error {
 	if a.o.StateFile == "" {
 		return nil
 	}
+	saved := false
 	return keep(ctx, a.save, pause{saveEvery, time.Minute}, func(ctx context.Context) error {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(saveEvery):
+		if saved || !a.report.isReady() {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(saveEvery):
+			}
 		}
 		own := a.claims.lease()
 		if own == (subnet.Lease{}) {
@@ -34,6 +38,7 @@ func (a *Agent) keepSaved(ctx context.Context) error {
 			}
 		})
 		_, err := s.Save(a.o.StateFile)
+		saved = saved || err == nil
 		a.report.warn(a.o.Log, "state file", texts(err))
 		return err
 	})

@@ -233,7 +233,7 @@ func TestSyncBesideStrangeRules(t *testing.T) {
 				}
 			}
 			sync(t, fw, dualStack())
-			if _, err := ForeignDrops(t.Context()); err != nil {
+			if _, err := ForeignDrops(t.Context(), dualStack()); err != nil {
 				t.Errorf("ForeignDrops beside %s: %v", rule, err)
 			}
 		}

@@ -12,10 +12,10 @@ import (
 )
 
 // ForeignDrops names, one sentence each, the chains of others that drop forwarded packets which nobody accepted before, and
-// in which nothing of ours accepts those of pods. In nftables an accept in one table does not override a drop in another,
+// in which nothing of ours accepts those of pods. A family without a network in c does not matter. In nftables an accept in one table does not override a drop in another,
 // so Sync cannot help: who owns the chain has to accept the pods' networks there. Whether one of its other rules already does is
 // not looked into. It runs a command only where iptables-legacy is in use.
-func ForeignDrops(ctx context.Context) ([]string, error) {
+func ForeignDrops(ctx context.Context, c Config) ([]string, error) {
 	conn, err := nftables.New()
 	if err != nil {
 		return nil, fmt.Errorf("open nftables: %w", err)
@@ -28,31 +28,31 @@ func ForeignDrops(ctx context.Context) ([]string, error) {
 	legacy := false // our rules are in iptables-legacy
 	for _, f := range subnet.Families {
 		d, ours := legacyForward(f)
-		drops[f], legacy = d, legacy || ours
+		drops[f], legacy = d && c.Networks[f].IsValid(), legacy || ours
 	}
 	var found []string
 	var errs []error
-	for _, c := range chains {
-		if c.Hooknum == nil || *c.Hooknum != *nftables.ChainHookForward || !forIP(c.Table.Family) {
+	for _, chain := range chains {
+		if chain.Hooknum == nil || *chain.Hooknum != *nftables.ChainHookForward || !c.concerns(chain.Table.Family) {
 			continue
 		}
-		if c.Name == "FORWARD" && c.Table.Name == "filter" && !legacy {
+		if chain.Name == "FORWARD" && chain.Table.Name == "filter" && !legacy {
 			continue // Sync accepts there itself, if it is to accept at all
 		}
-		rules, err := conn.GetRules(c.Table, c)
+		rules, err := conn.GetRules(chain.Table, chain)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("list rules of nftables chain %s: %w", c.Name, err))
+			errs = append(errs, fmt.Errorf("list rules of nftables chain %s: %w", chain.Name, err))
 			continue
 		}
 		how := ""
-		if c.Policy != nil && *c.Policy == nftables.ChainPolicyDrop {
+		if chain.Policy != nil && *chain.Policy == nftables.ChainPolicyDrop {
 			how = "its policy"
 		} else if firstDrop(rules) != nil {
 			how = "a rule for all packets"
 		}
 		if how != "" {
 			found = append(found, fmt.Sprintf("nftables chain %s in table %s %s drops forwarded packets by %s; accept the pods' networks there",
-				c.Name, familyName(c.Table.Family), c.Table.Name, how))
+				chain.Name, familyName(chain.Table.Family), chain.Table.Name, how))
 		}
 	}
 	for _, f := range subnet.Families {
@@ -64,8 +64,17 @@ func ForeignDrops(ctx context.Context) ([]string, error) {
 	return found, errors.Join(append(errs, ctx.Err())...)
 }
 
-func forIP(f nftables.TableFamily) bool {
-	return f == nftables.TableFamilyIPv4 || f == nftables.TableFamilyIPv6 || f == nftables.TableFamilyINet
+// concerns tells whether tables of family f see packets of pods.
+func (c Config) concerns(f nftables.TableFamily) bool {
+	switch f {
+	case nftables.TableFamilyINet:
+		return true
+	case nftables.TableFamilyIPv4:
+		return c.Networks[subnet.Inet].IsValid()
+	case nftables.TableFamilyIPv6:
+		return c.Networks[subnet.Inet6].IsValid()
+	}
+	return false
 }
 
 func familyName(f nftables.TableFamily) string {

@@ -1,6 +1,7 @@
 package masq
 
 import (
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/weft-network/weft/network/kernel/kerneltest"
+	"github.com/weft-network/weft/subnet"
 )
 
 // flannel makes rules like flannel's, of both kinds and with either variant of iptables.
@@ -175,6 +177,10 @@ func TestForeignDrops(t *testing.T) {
 			"nft add table arp mine",
 			"nft add chain arp mine in { type filter hook input priority 0 ; policy drop ; }",
 		}, nil},
+		{"a family that is off", []string{
+			"nft add table ip6 mine",
+			"nft add chain ip6 mine forward { type filter hook forward priority 0 ; policy drop ; }",
+		}, nil},
 		{"where ours accepts", []string{"iptables-nft -P FORWARD DROP"}, nil},
 		{"iptables-legacy", []string{"iptables-legacy -P FORWARD DROP"},
 			[]string{"the FORWARD chain of iptables-legacy drops forwarded IPv4 packets; run weftd with --firewall iptables"}},
@@ -186,7 +192,11 @@ func TestForeignDrops(t *testing.T) {
 					run(t, command)
 				}
 				sync(t, NewNFTables(), dualStack())
-				got, err := ForeignDrops(t.Context())
+				c := dualStack()
+				if strings.HasSuffix(test.name, "off") {
+					c.Networks[subnet.Inet6] = netip.Prefix{}
+				}
+				got, err := ForeignDrops(t.Context(), c)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -215,7 +225,7 @@ func TestWithoutTools(t *testing.T) {
 		if err != nil || len(removed) != 6 {
 			t.Errorf("CleanFlannel: %v, %v; want six things removed from nftables", removed, err)
 		}
-		if _, err := ForeignDrops(t.Context()); err != nil {
+		if _, err := ForeignDrops(t.Context(), dualStack()); err != nil {
 			t.Errorf("ForeignDrops: %v", err)
 		}
 		if _, err := NewIPTables("iptables", time.Second); err == nil {
