@@ -88,15 +88,19 @@ func (s *Store) conditionNow(ctx context.Context) (NodeCondition, error) {
 		return c, nil
 	}
 	s.mu.Unlock()
-	var n *Node
-	err := s.request(ctx, "read Node "+s.o.Node, func(ctx context.Context, c *client) (err error) {
-		n, err = c.get(ctx, s.o.Node)
-		return err
+	var have NodeCondition
+	err := s.request(ctx, "read Node "+s.o.Node, func(ctx context.Context, c *client) error {
+		n, err := c.get(ctx, s.o.Node)
+		if err != nil {
+			return err
+		}
+		have = n.condition(conditionNetwork)
+		return nil
 	})
 	if apierrors.IsNotFound(err) {
 		return NodeCondition{}, nil
 	}
-	return n.condition(conditionNetwork), err
+	return have, err
 }
 
 // keys lists the keys of a map in order.
