@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/sirupsen/logrus"
 
 	"github.com/weft-network/weft/network"
 )
@@ -44,6 +45,11 @@ func TestFlagsComeFromCommandLineAndEnvironment(t *testing.T) {
 		{"the command line before both", []string{"--etcd-prefix=/c"}, map[string]string{"WEFTD_ETCD_PREFIX": "/w"},
 			func(o *options) { o.etcdPrefix = "/c" }},
 		{"an empty variable is none", nil, map[string]string{"WEFTD_ETCD_PREFIX": ""}, func(*options) {}},
+		{"Kubernetes", []string{"-kube-subnet-mgr", "-set-node-network-unavailable=false", "--kube-api-url=https://a,https://b"},
+			map[string]string{"POD_NAMESPACE": "kube-system", "POD_NAME": "weft-x", "FLANNELD_KUBECONFIG_FILE": "/k"}, func(o *options) {
+				o.kube, o.keepCondition, o.kubeAPI, o.kubeConfig = true, false, "https://a,https://b", "/k"
+				o.pod = [2]string{"kube-system", "weft-x"}
+			}},
 		{"node name", nil, map[string]string{"NODE_NAME": "n7"}, func(o *options) { o.nodeName = "n7" }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -71,7 +77,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		want []string
 	}{
 		{"unknown flag", []string{"--ifcae=eth0"}, nil, []string{"--ifcae", "weftd --help"}},
-		{"a flag of Kubernetes", []string{"--kube-subnet-mgr"}, nil, []string{"kube-subnet-mgr", "etcd only"}},
+		{"an API server that is none", []string{"--kube-subnet-mgr", "--kube-api-url=ftp://x", "--kube-annotation-prefix=a/b"}, nil, []string{"ftp://x", "a/b"}},
 		{"argument", []string{"eth0"}, nil, []string{`"eth0"`, "flags only"}},
 		{"all at once", []string{"--public-ip=fd00::1", "--iface-regex=(", "--healthz-port=70000", "--firewall=pf", "--log-level=loud", "--subnet-file="}, nil,
 			[]string{"--public-ip", "IPv4", "--iface-regex", "--healthz-port 70000", "nftables", "--log-level", "--subnet-file"}},
@@ -144,5 +150,29 @@ func TestSocketIsTakenOverFromTheDeadOnly(t *testing.T) {
 	info, err := os.Stat(path)
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+}
+
+// TestNodeNameInKubernetes is about hosts and pods; the API is asked only by a pod that was not told.
+func TestNodeNameInKubernetes(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	name := func(o options) string {
+		o.kube, o.kubeConfig = true, filepath.Join(t.TempDir(), "nothing")
+		got, err := nodeName(ctx, o, o.stores(log), log)
+		if err != nil {
+			return err.Error()
+		}
+		return got
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := []string{name(options{nodeName: "Told"}), name(options{}), name(options{pod: [2]string{"ns", "pod"}})}
+	if d := cmp.Diff([]string{"Told", strings.ToLower(host), context.Canceled.Error()}, got); d != "" {
+		t.Errorf("names (-want +got):\n%s", d)
 	}
 }

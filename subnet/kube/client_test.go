@@ -136,6 +136,13 @@ func TestNotInCluster(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "--kubeconfig-file") || !errors.Is(s.Health().Err, err) {
 		t.Errorf("outside of a cluster: %v, health %+v", err, s.Health())
 	}
+	s.o.KeepCondition = true
+	if err := s.Report(t.Context(), false, "no cluster"); err == nil || !strings.Contains(err.Error(), "--kubeconfig-file") {
+		t.Errorf("Report outside of a cluster: %v", err)
+	}
+	if err := s.Watch(t.Context(), func(subnet.Snapshot) bool { return true }); err == nil || !strings.Contains(err.Error(), "--kubeconfig-file") {
+		t.Errorf("Watch outside of a cluster: %v", err)
+	}
 }
 
 // want asks for the lease of a Node.
