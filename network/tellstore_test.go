@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,18 +21,37 @@ import (
 // told is a store that keeps what it is told of the node, when it can be reached.
 type told struct {
 	subnet.Store
+
+	mu   sync.Mutex
 	away bool
 	now  string
 	asks int // how often it was told anything
 }
 
 func (s *told) Report(_ context.Context, ready bool, why string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.asks++
 	if s.away {
 		return errors.New("the store is away")
 	}
 	s.now = fmt.Sprint(ready, " ", why)
 	return nil
+}
+
+// setAway says whether the store can be reached, and returns how often it was told anything until now.
+func (s *told) setAway(away bool) (asks int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.away = away
+	return s.asks
+}
+
+// last is what the store was told last.
+func (s *told) last() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.now
 }
 
 func TestStoreIsToldWhetherNodeIsReady(t *testing.T) {
@@ -46,7 +66,7 @@ func TestStoreIsToldWhetherNodeIsReady(t *testing.T) {
 		is := func(when, want string) {
 			t.Helper()
 			synctest.Wait()
-			if diff := cmp.Diff(want, store.now); diff != "" {
+			if diff := cmp.Diff(want, store.last()); diff != "" {
 				t.Errorf("%s the store was told (-want +got):\n%s", when, diff)
 			}
 		}
@@ -69,13 +89,11 @@ func TestStoreIsToldWhetherNodeIsReady(t *testing.T) {
 		time.Sleep(reportAfter)
 		is("a node that fails", "false kernel: no buffer space")
 
-		store.away = true
-		before := store.asks
+		before := store.setAway(true)
 		time.Sleep(10 * time.Minute)
-		if n := store.asks - before; n < 10 || n > 40 {
+		if n := store.setAway(false) - before; n < 10 || n > 40 {
 			t.Errorf("a store that is away was told %d times in ten minutes, want a few", n)
 		}
-		store.away = false
 		a.report.step(log, nil)
 		a.report.programmed(true)
 		time.Sleep(time.Minute)
