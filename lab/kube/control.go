@@ -67,14 +67,15 @@ func Start(ctx context.Context, bin string, o Options) (*ControlPlane, error) {
 	return c, nil
 }
 
-// StartAPI starts the API server after StopAPI, and returns when it is ready.
-func (c *ControlPlane) StartAPI(ctx context.Context) error {
-	api, err := c.start("kube-apiserver", "--etcd-servers=http://"+etcdAddress,
+// StartAPI starts the API server after StopAPI, with more flags if any, and returns when it is ready.
+func (c *ControlPlane) StartAPI(ctx context.Context, more ...string) error {
+	flags := append([]string{"--etcd-servers=http://" + etcdAddress,
 		"--bind-address=127.0.0.1", "--advertise-address=192.0.2.1", "--secure-port=6443", "--service-cluster-ip-range=10.96.0.0/16",
-		"--tls-cert-file="+c.file("apiserver.crt"), "--tls-private-key-file="+c.file("apiserver.key"), "--token-auth-file="+c.file("tokens"),
+		"--tls-cert-file=" + c.file("apiserver.crt"), "--tls-private-key-file=" + c.file("apiserver.key"), "--token-auth-file=" + c.file("tokens"),
 		"--service-account-issuer=https://kubernetes.default.svc.cluster.local",
-		"--service-account-key-file="+c.file("accounts.crt"), "--service-account-signing-key-file="+c.file("accounts.key"),
-		"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction", "--allow-privileged=true")
+		"--service-account-key-file=" + c.file("accounts.crt"), "--service-account-signing-key-file=" + c.file("accounts.key"),
+		"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction", "--allow-privileged=true"}, more...)
+	api, err := c.start("kube-apiserver", flags...)
 	if err != nil {
 		return err
 	}

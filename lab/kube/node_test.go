@@ -380,6 +380,40 @@ func testRestart(k *cluster) {
 	}
 }
 
+// testPages runs an API server that streams no lists, as older ones do.
+func testPages(k *cluster) {
+	const nodes = 1100 // three pages
+	k.SetConfig(`{"Network": "10.0.0.0/8"}`)
+	for n := range nodes {
+		cidr := fmt.Sprintf("10.%d.%d.0/24", n>>8, n&0xff)
+		k.do("POST", "/api/v1/nodes", object{"apiVersion": "v1", "kind": "Node", "metadata": object{"name": fmt.Sprint("many-", n), "annotations": object{
+			prefix + "kube-subnet-manager": "true", prefix + "backend-type": "vxlan", prefix + "public-ip": fmt.Sprintf("192.168.%d.%d", n>>8, n&0xff)}},
+			"spec": object{"podCIDR": cidr, "podCIDRs": []string{cidr}}})
+	}
+	k.c.StopAPI()
+	must(k.t, k.c.StartAPI(k.t.Context(), "--feature-gates=WatchList=false"))
+	k.t.Cleanup(func() {
+		k.c.StopAPI()
+		if err := k.c.StartAPI(context.Background()); err != nil {
+			k.t.Error(err)
+		}
+	})
+	const stream = "/api/v1/nodes?watch=1&allowWatchBookmarks=1&sendInitialEvents=1&resourceVersionMatch=NotOlderThan&timeoutSeconds=1"
+	if _, err := k.c.Do(k.t.Context(), "GET", stream, "", nil); err == nil {
+		k.t.Fatal("the API server streams lists all the same")
+	}
+	w := watch(k.t, k.store("many-0"))
+	p, before := w.until("all leases", func(p subnet.Snapshot) bool { return len(p.Leases) == nodes })
+	if before != 0 || p.Changed != nil || len(p.Faults) > 0 {
+		k.t.Errorf("the first whole picture comes after %d others, with changed %v, faults %v", before, p.Changed, p.Faults)
+	}
+	k.annotate("many-700", object{prefix + "public-ip": "192.168.250.1"})
+	p, _ = w.until("a change", func(subnet.Snapshot) bool { return true })
+	if diff := cmp.Diff([]string{"10.2.188.0/24"}, texts(p.Changed)); diff != "" {
+		k.t.Errorf("changed (-want +got):\n%s", diff)
+	}
+}
+
 // testForbidden takes the rights away.
 func testForbidden(k *cluster) {
 	k.Store("node-1")

@@ -27,6 +27,7 @@ func TestStore(t *testing.T) {
 		"addresses of the node":   testSelf,
 		"API server is restarted": testRestart,
 		"no rights":               testForbidden,
+		"no streamed lists":       testPages,
 		"name of the Node":        testName,
 		"agent":                   testAgent,
 		"footprint":               testFootprint,
