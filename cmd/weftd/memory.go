@@ -1,16 +1,13 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"io"
 	"os"
 	"runtime"
 	"runtime/debug"
-	"strconv"
-	"strings"
 	"time"
 
+	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -51,57 +48,30 @@ func settle() {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	setGarbage(garbagePercent(m.HeapAlloc))
-	forgetProgram()
+	releaseProgram()
 }
 
-// forgetProgram takes the pages of the program itself out of the process's memory. The start has touched most of them
-// and what runs afterwards needs a few, which come back from the page cache as they are used. It does nothing where it
-// cannot tell which pages can be read again from the file.
-func forgetProgram() {
-	f, err := os.Open("/proc/self/smaps")
-	if err != nil {
-		return
-	}
-	defer f.Close()
+// releaseProgram lets the kernel reclaim the pages of the program that only the start needed, its initialisation above
+// all. What runs afterwards comes back from the file as it is used. It changes nothing where the kernel does not know
+// MADV_PAGEOUT (before 5.4), or weftd may not write to its file.
+func releaseProgram() {
 	exe, err := os.Readlink("/proc/self/exe")
 	if err != nil {
 		return
 	}
-	for _, m := range unchanged(f, exe) {
-		unix.Syscall(unix.SYS_MADVISE, m.from, m.to-m.from, unix.MADV_DONTNEED) // without it nothing is lost but memory
+	self, err := procfs.Self()
+	if err != nil {
+		return
 	}
-}
-
-// mapping is a part of a file in the process's memory.
-type mapping struct{ from, to uintptr }
-
-// unchanged returns the mappings of file that are read only and of which no page was ever written to, as relocations
-// do: these pages are as they are in the file.
-func unchanged(smaps io.Reader, file string) (all []mapping) {
-	var current *mapping
-	for lines := bufio.NewScanner(smaps); lines.Scan(); {
-		fields := strings.Fields(lines.Text())
-		if len(fields) >= 2 && fields[0] == "Anonymous:" {
-			if current != nil && fields[1] == "0" {
-				all = append(all, *current)
-			}
-			continue
-		}
-		if len(fields) > 0 && strings.HasSuffix(fields[0], ":") {
-			continue // another property
-		}
-		current = nil
-		if len(fields) < 6 || strings.Join(fields[5:], " ") != file || strings.Contains(fields[1], "w") {
-			continue
-		}
-		from, to, _ := strings.Cut(fields[0], "-")
-		a, err := strconv.ParseUint(from, 16, strconv.IntSize)
-		b, err2 := strconv.ParseUint(to, 16, strconv.IntSize)
-		if err == nil && err2 == nil && a < b {
-			current = &mapping{uintptr(a), uintptr(b)}
+	maps, err := self.ProcMaps()
+	if err != nil {
+		return
+	}
+	for _, m := range maps {
+		if m.Pathname == exe && !m.Perms.Write {
+			unix.Syscall(unix.SYS_MADVISE, m.StartAddr, m.EndAddr-m.StartAddr, unix.MADV_PAGEOUT)
 		}
 	}
-	return all
 }
 
 // garbagePercent is how much garbage may gather beside inUse bytes, in percent of them.

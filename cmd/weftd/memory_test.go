@@ -2,8 +2,6 @@ package main
 
 import (
 	"runtime/debug"
-	"slices"
-	"strings"
 	"testing"
 )
 
@@ -45,33 +43,8 @@ func TestGarbagePercent(t *testing.T) {
 	}
 }
 
-func TestUnchanged(t *testing.T) {
-	const smaps = `00400000-00a28000 r-xp 00000000 fe:00 77 /usr/bin/weftd
-Size:               6304 kB
-Anonymous:             0 kB
-VmFlags: rd ex mr mw me
-00a28000-01129000 r--p 00628000 fe:00 77 /usr/bin/weftd
-Anonymous:             4 kB
-01129000-0119c000 rw-p 00d29000 fe:00 77 /usr/bin/weftd
-Anonymous:             0 kB
-0119c000-031e2000 rw-p 00000000 00:00 0
-Anonymous:           124 kB
-7f0000000000-7f0000001000 r--p 00000000 fe:00 78 /usr/lib/libc.so
-Anonymous:             0 kB
-7f0000002000-7f0000003000 r--p 00d9c000 fe:00 77 /usr/bin/weftd
-Anonymous:             0 kB
-`
-	want := []mapping{{0x400000, 0xa28000}, {0x7f0000002000, 0x7f0000003000}}
-	if got := unchanged(strings.NewReader(smaps), "/usr/bin/weftd"); !slices.Equal(got, want) {
-		t.Errorf("mappings %x, want %x", got, want)
-	}
-	if got := unchanged(strings.NewReader("garbage\n-\n"), "/usr/bin/weftd"); got != nil {
-		t.Errorf("mappings %x out of garbage", got)
-	}
-}
-
-func TestProgramRunsOnWhenForgotten(t *testing.T) {
+func TestProgramRunsOnWhenReleased(t *testing.T) {
 	for range 3 {
-		forgetProgram()
+		releaseProgram()
 	}
 }
