@@ -84,7 +84,9 @@ func TestMistakesAreNamed(t *testing.T) {
 		{"environment", nil, map[string]string{"FLANNELD_IP_MASQ": "perhaps"}, []string{"FLANNELD_IP_MASQ", "perhaps"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			err := run(context.Background(), c.args, environ(c.env), io.Discard, io.Discard)
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel() // a mistake that is not found must not start an agent on this host
+			err := run(ctx, c.args, environ(c.env), io.Discard, io.Discard)
 			for _, w := range c.want {
 				if err == nil || !strings.Contains(err.Error(), w) {
 					t.Errorf("error %v does not say %q", err, w)
