@@ -221,7 +221,7 @@ func (h *Host) Run(path string, args ...string) (string, error) {
 }
 
 // environment is what processes inside the lab get: the caller's, without what is the lab's own, and with its
-// binaries first in the path.
+// commands first in the path and the CNI plugins last.
 func environment() []string {
 	env := make([]string, 0, len(os.Environ())+1)
 	for _, e := range os.Environ() {
@@ -229,7 +229,7 @@ func environment() []string {
 			env = append(env, e)
 		}
 	}
-	return append(env, "PATH="+binDir+":"+cniBinDir+":"+os.Getenv("PATH")+":/usr/sbin:/sbin")
+	return append(env, "PATH="+binDir+":"+os.Getenv("PATH")+":/usr/sbin:/sbin:"+cniBinDir) // bridge is iproute2's
 }
 
 // setSysctl sets a kernel parameter of the host's network; name is a path below /proc/sys.
