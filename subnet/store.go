@@ -74,6 +74,16 @@ type Health struct {
 	Errors  uint64    // how many requests have failed since the start
 }
 
+// Note takes down how a request went that ended at now.
+func (h *Health) Note(err error, now time.Time) {
+	h.Err = err
+	if err != nil {
+		h.Errors++
+		return
+	}
+	h.Since = now
+}
+
 // Errors of Claim. They are wrapped with the addresses, nodes and networks that they are about.
 var (
 	// ErrAddressInUse says that another live node already announces this node's public address.

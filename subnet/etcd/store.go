@@ -98,12 +98,7 @@ func (s *Store) Health() subnet.Health {
 func (s *Store) answered(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.health.Err = err
-	if err != nil {
-		s.health.Errors++
-		return
-	}
-	s.health.Since = time.Now()
+	s.health.Note(err, time.Now())
 }
 
 // request runs one request with the time that it may take, and notes and explains how it went. what says what is

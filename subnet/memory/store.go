@@ -34,13 +34,8 @@ func (s *Store) Health() subnet.Health {
 func (s *Store) answered(err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.health.Err = err
-	if err != nil {
-		s.health.Errors++
-		return err
-	}
-	s.health.Since = time.Now()
-	return nil
+	s.health.Note(err, time.Now())
+	return err
 }
 
 // reach says why the cluster cannot be reached. It needs the cluster's lock.
