@@ -2,6 +2,7 @@ package lab
 
 import (
 	"bufio"
+	"context"
 	"os/exec"
 	"strings"
 	"testing"
@@ -24,10 +25,13 @@ func TestTerminal(t *testing.T) {
 	before, err := unix.IoctlGetTermios(int(user.slave.Fd()), unix.TCGETS)
 	must(t, err)
 
-	cmd := exec.CommandContext(within(t, patience), binDir+"/weftctl", "lab", "exec", "--name=terminal", "node1", "--",
-		"sh", "-c", "trap 'echo interrupted; exit 3' INT; stty size; read word; echo got $word; sleep 1000")
+	// A builtin waits for the key: a program that is just being started can miss it, and the shell then waits for its end.
+	ctx := within(t, patience)
+	cmd := exec.CommandContext(ctx, binDir+"/weftctl", "lab", "exec", "--name=terminal", "node1", "--",
+		"sh", "-c", "trap 'echo interrupted; exit 3' INT; stty size; read word; echo got $word; read more")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = user.slave, user.slave, user.slave
 	must(t, cmd.Start())
+	context.AfterFunc(ctx, func() { user.slave.Close() }) // what is never printed is not waited for forever
 	lines := bufio.NewScanner(user.master)
 	say := func(text string) {
 		if _, err := user.master.WriteString(text); err != nil {
