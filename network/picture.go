@@ -20,6 +20,8 @@ type picture struct {
 	self     subnet.Self
 	all      bool                            // everything may have changed
 	changed  map[subnet.Subnets]subnet.Lease // keys that changed, with what they held before (zero: nothing)
+	flying   map[subnet.Subnets]bool         // keys that a pass has taken and not yet written into the kernel
+	flyAll   bool                            // a pass has taken everything, and has not yet written it
 	doubted  bool                            // the last snapshot was not believed
 }
 
@@ -185,11 +187,31 @@ func (p *picture) take() news {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n := news{complete: p.complete, config: p.config, all: p.all, self: p.self}
+	p.flyAll = p.flyAll || p.all
 	for k, old := range p.changed {
 		n.changed = append(n.changed, leaseChange{old, p.leases[k]})
+		if p.flying == nil {
+			p.flying = map[subnet.Subnets]bool{}
+		}
+		p.flying[k] = true
 	}
 	p.all, p.changed = false, nil
 	return n
+}
+
+// landed says that all that was taken is in the kernel.
+func (p *picture) landed() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.flying, p.flyAll = nil, false
+}
+
+// settled tells whether the lease of k has got into the kernel as it is now, if its peer can be served at all.
+func (p *picture) settled(k subnet.Subnets) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, changed := p.changed[k]
+	return !changed && !p.all && !p.flyAll && !p.flying[k]
 }
 
 // each calls f with every lease.

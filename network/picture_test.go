@@ -121,6 +121,29 @@ func TestPictureServesWhatLeavesForAWhile(t *testing.T) {
 	}
 }
 
+func TestPictureKnowsWhatIsNotInTheKernelYet(t *testing.T) {
+	var p picture
+	one, two := lease(1, 1), lease(2, 2)
+	is := func(when string, first, second bool) {
+		t.Helper()
+		if p.settled(one.Subnets) != first || p.settled(two.Subnets) != second {
+			t.Errorf("%s: settled %v and %v, want %v and %v", when, p.settled(one.Subnets), p.settled(two.Subnets), first, second)
+		}
+	}
+	p.update(snapshot(one), noon)
+	is("before the first pass", false, false)
+	p.take()
+	is("during the first pass", false, false)
+	p.landed()
+	is("after it", true, true)
+	p.update(after(snapshot(one, two), two), noon)
+	is("a peer has come", true, false)
+	p.take()
+	is("a pass is at it", true, false)
+	p.landed()
+	is("it is served", true, true)
+}
+
 func TestPictureDoubtsAMassDrop(t *testing.T) {
 	four := []subnet.Lease{lease(1, 1), lease(2, 2), lease(3, 3), lease(4, 4)}
 	for _, c := range []struct {

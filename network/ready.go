@@ -22,6 +22,7 @@ func (a *Agent) finish(complete bool, err error) error {
 	if err != nil {
 		return err
 	}
+	a.picture.landed()
 	a.report.programmed(complete)
 	return a.letPodsIn()
 }

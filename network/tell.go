@@ -84,7 +84,7 @@ func (a *Agent) peers(own subnet.Lease) []PeerStatus {
 	for _, x := range leases {
 		text, inStep := a.report.peer(x.Subnets)
 		list = append(list, PeerStatus{Node: x.Node, Subnets: prefixes(x.Subnets), PublicIPs: addrs(x), Backend: x.Backend,
-			Programmed: inStep && text == "", Error: text})
+			Programmed: inStep && text == "" && a.picture.settled(x.Subnets), Error: text})
 	}
 	return list
 }
