@@ -158,22 +158,12 @@ func names(sysctls kernel.Set[string, kernel.Sysctl]) []string {
 
 // join adds the objects of peers that more changes to c.
 func join(c *kernel.Change, more kernel.Change) {
-	for _, v := range more.Put.Routes {
-		c.Put.Routes.Add(v)
-	}
-	for _, v := range more.Put.Neighbours {
-		c.Put.Neighbours.Add(v)
-	}
-	for _, v := range more.Put.Forwards {
-		c.Put.Forwards.Add(v)
-	}
-	for _, v := range more.Drop.Routes {
-		c.Drop.Routes.Add(v)
-	}
-	for _, v := range more.Drop.Neighbours {
-		c.Drop.Neighbours.Add(v)
-	}
-	for _, v := range more.Drop.Forwards {
-		c.Drop.Forwards.Add(v)
+	for _, part := range []struct {
+		to   *kernel.State
+		from kernel.State
+	}{{&c.Put, more.Put}, {&c.Drop, more.Drop}} {
+		merge(&part.to.Routes, part.from.Routes, nil)
+		merge(&part.to.Neighbours, part.from.Neighbours, nil)
+		merge(&part.to.Forwards, part.from.Forwards, nil)
 	}
 }
