@@ -4,7 +4,7 @@
 SHELL       := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-kube bench build lint cross clean go setup
+.PHONY: help demo test bench build lint cross clean go setup
 
 export PATH    := $(PATH):/usr/sbin:/sbin
 export GOFLAGS := $(strip $(filter-out -buildvcs=%,$(GOFLAGS)) -buildvcs=false)
@@ -29,10 +29,6 @@ demo: build ## three nodes and six pods on this machine: every pair pinged, then
 
 test: setup lint cross ## everything: lint, builds for all machines, all tests (kernel, end to end, documentation)
 	CGO_ENABLED=1 go test -race -p 2 -timeout 20m ./...
-
-test-kube: go ## the store on Kubernetes, against a real API server that is built first (10 minutes and more, once)
-	CGO_ENABLED=0 go -C lab/kube vet ./...
-	CGO_ENABLED=0 go -C lab/kube test -timeout 90m ./...
 
 bench: go ## measure at 1,000 and 5,000 peers: start, change to route, repair, memory, CPU, pod attach
 	go run ./bench

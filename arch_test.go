@@ -87,14 +87,14 @@ var arrows = []struct {
 	{"cmd/internal/", []string{"cmd/internal/", "backend/", "subnet/", "network"}},
 	{"cmd/weft", []string{"subnet"}},
 	{"cmd/weftd", []string{"cmd/internal/", "backend", "network/", "subnet/"}},
-	{"cmd/weftctl", []string{"cmd/internal/", "backend", "network/", "subnet/", "lab"}},
+	{"cmd/weftctl", []string{"cmd/internal/", "backend", "network/", "subnet/", "lab/"}},
 	{"lab/", []string{"backend/", "network/", "subnet/"}},
-	{"bench/", []string{"bench/", "backend/", "network/", "subnet/", "lab"}},
+	{"bench/", []string{"bench/", "backend/", "network/", "subnet/", "lab/"}},
 }
 
 // isTestSupport tells whether only tests import the package, from wherever they are. The lab is a tool of weftctl too.
 func isTestSupport(p string) bool {
-	return strings.HasSuffix(p, "test") || p == "subnet/memory" || p == "lab"
+	return strings.HasSuffix(p, "test") || p == "subnet/memory" || within(p, []string{"lab/"})
 }
 
 // foreign says which packages may import a library, beside tests and packages that are for tests: these need what

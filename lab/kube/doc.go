@@ -1,4 +1,4 @@
 // Package kube runs a real Kubernetes control plane on one machine, for tests: etcd, kube-apiserver and
 // kube-controller-manager as processes in the network namespace of whoever starts them. It knows how to build and start
-// them, and refuses to know what is tested. It is a module of its own, so that nothing of it is in Weft's.
+// them, and refuses to know what is tested.
 package kube
