@@ -12,7 +12,8 @@ import (
 	"github.com/weft-network/weft/subnet"
 )
 
-// Agent keeps one node connected. Make it with New and run it with Run, once.
+// Agent keeps one node connected. Make it with New and run it with Run, once. It reads no flags and no environment,
+// changes nothing global of the process, and never ends it; there may be several in one, each in a network namespace of its own.
 type Agent struct {
 	o       Options
 	kern    *kernel.Kernel
@@ -29,8 +30,8 @@ type Agent struct {
 	look, ask, guard, save, part, tell bell // wake the tasks: keep the kernel, claim, keep the firewall, save, forget leases, tell the store
 }
 
-// New makes an agent in the network namespace of the calling thread. It changes nothing yet. The error names every
-// option that is missing.
+// New makes an agent for the network namespace of the calling thread, wherever Run is called later. It changes nothing
+// yet. The error names every option that is missing.
 func New(o Options) (*Agent, error) {
 	if err := o.check(); err != nil {
 		return nil, fmt.Errorf("making the agent: %w", err)
@@ -44,8 +45,8 @@ func New(o Options) (*Agent, error) {
 	return a, nil
 }
 
-// Run keeps the node connected until ctx ends, and returns ctx's error then. Nothing that is missing (store, config,
-// uplink, kernel module) ends it. It leaves the kernel as it is: the pods go on talking.
+// Run keeps the node connected until ctx ends, and returns ctx's error then, when all that it started has ended. Nothing
+// that is missing (store, config, uplink, kernel module) ends it. It leaves the kernel as it is: the pods go on talking.
 func (a *Agent) Run(ctx context.Context) error {
 	defer a.kern.Close()
 	g, ctx := errgroup.WithContext(ctx)

@@ -54,14 +54,19 @@ func newBed(t *testing.T, config string) *bed {
 	b.address("2001:db8::1/64")
 	b.defaultRoute("192.0.2.254")
 	b.defaultRoute("2001:db8::fe")
+	b.o = Options{Node: "n1", Store: b.cluster.Store(), StoreKind: "memory", Backend: backends, SubnetFile: filepath.Join(b.dir, "subnet.env"),
+		StateFile: filepath.Join(b.dir, "leases.json"), StoreGrace: 50 * time.Millisecond, Masquerade: true, Forward: true, Version: "test", Log: testLog(t)}
+	return b
+}
+
+// testLog logs where somebody reads it.
+func testLog(t *testing.T) logrus.FieldLogger {
 	log := logrus.New()
 	log.SetOutput(io.Discard)
 	if testing.Verbose() {
 		log.SetOutput(t.Output())
 	}
-	b.o = Options{Node: "n1", Store: b.cluster.Store(), StoreKind: "memory", Backend: backends, SubnetFile: filepath.Join(b.dir, "subnet.env"),
-		StateFile: filepath.Join(b.dir, "leases.json"), StoreGrace: 50 * time.Millisecond, Masquerade: true, Forward: true, Version: "test", Log: log}
-	return b
+	return log
 }
 
 // backends is the choice that weftd makes.
@@ -138,22 +143,7 @@ func (b *bed) run() (a *Agent, stop func()) {
 	b.t.Helper()
 	a, err := New(b.o)
 	must(b.t, err)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- a.Run(ctx) }()
-	stopped := false
-	stop = func() {
-		if stopped {
-			return
-		}
-		stopped = true
-		cancel()
-		if err := <-done; !errors.Is(err, context.Canceled) {
-			b.t.Errorf("the agent ended with %v", err)
-		}
-	}
-	b.t.Cleanup(stop)
-	return a, stop
+	return a, running(b.t, a)
 }
 
 // until waits until what the agent says of itself is right.

@@ -69,7 +69,11 @@ func (a *Agent) keepFirewall(ctx context.Context) error {
 		if !set {
 			return nil
 		}
-		choice, err := masq.Choose(ctx, prefer, a.o.FirewallResync, a.o.Log)
+		var choice masq.Choice
+		err := a.kern.Inside(func() (err error) {
+			choice, err = masq.Choose(ctx, prefer, a.o.FirewallResync, a.o.Log)
+			return err
+		})
 		if err != nil {
 			a.report.firewall(a.o.Log, FirewallStatus{Error: err.Error()})
 			return err
@@ -89,7 +93,7 @@ func (a *Agent) serveFirewall(ctx context.Context, c masq.Choice, prefer string)
 	var g errgroup.Group
 	g.Go(func() error {
 		return keep(ctx, listen, pause{100 * time.Millisecond, 10 * time.Second}, func(ctx context.Context) error {
-			return c.Watch(ctx, rules.ring)
+			return a.kern.Inside(func() error { return c.Watch(ctx, rules.ring) })
 		})
 	})
 	g.Go(func() error { return forward(ctx, a.guard, rules) })
@@ -138,7 +142,11 @@ func (f *firewall) read() (want masq.Config, prefer string, set bool) {
 // syncFirewall makes the rules what they should be, once.
 func (a *Agent) syncFirewall(ctx context.Context, c masq.Choice, want masq.Config) error {
 	before := a.report.firewallInStep()
-	changed, err := c.Sync(ctx, want)
+	var changed int
+	err := a.kern.Inside(func() (err error) {
+		changed, err = c.Sync(ctx, want)
+		return err
+	})
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -157,19 +165,28 @@ func (a *Agent) syncFirewall(ctx context.Context, c masq.Choice, want masq.Confi
 // cleanFirewall removes flannel's rules and those of the rendering that is not in use, once ours are in place. A
 // failure is a warning: ours work without it.
 func (a *Agent) cleanFirewall(ctx context.Context, c masq.Choice) {
-	other, errOther := masq.CleanOther(ctx, c.Firewall)
-	flannel, errFlannel := masq.CleanFlannel(ctx, false)
-	for _, what := range append(other, flannel...) {
+	var removed []string
+	err := a.kern.Inside(func() error {
+		other, errOther := masq.CleanOther(ctx, c.Firewall)
+		flannel, errFlannel := masq.CleanFlannel(ctx, false)
+		removed = append(other, flannel...)
+		return errors.Join(errOther, errFlannel)
+	})
+	for _, what := range removed {
 		a.o.Log.WithField("what", what).Info("removed leftover firewall rules")
 	}
-	if err := errors.Join(errOther, errFlannel); ctx.Err() == nil {
+	if ctx.Err() == nil {
 		a.report.warn(a.o.Log, "leftover firewall rules", texts(err))
 	}
 }
 
 // warnOfDrops says which rules of others drop pods' packets.
 func (a *Agent) warnOfDrops(ctx context.Context, c masq.Config) {
-	drops, err := masq.ForeignDrops(ctx, c)
+	var drops []string
+	err := a.kern.Inside(func() (err error) {
+		drops, err = masq.ForeignDrops(ctx, c)
+		return err
+	})
 	if ctx.Err() == nil {
 		a.report.warn(a.o.Log, "firewall", append(drops, texts(err)...))
 	}

@@ -2,6 +2,7 @@ package network
 
 import (
 	"errors"
+	"io"
 	"net/netip"
 	"regexp"
 	"time"
@@ -12,36 +13,38 @@ import (
 	"github.com/weft-network/weft/subnet"
 )
 
-// Options is all that an Agent is told. Node, Store, Backend and SubnetFile must be there.
+// Options is all that an Agent is told. Node, Store, Backend and SubnetFile must be there; the zero value of every other
+// field is a good choice, or says what it leaves out.
 type Options struct {
 	Node      string       // identity of this node in the cluster, stable over changes of its addresses
-	Store     subnet.Store // who holds which subnet
-	StoreKind string       // "etcd": for status and log
+	Store     subnet.Store // who holds which subnet; the caller closes it after Run
+	StoreKind string       // what status calls the store, such as "etcd"
 
-	// Backend makes the backend of a type from the Backend object of net-conf.json. The strings are warnings.
+	// Backend makes the backend of a type from the Backend object of net-conf.json. The strings are warnings. It is called
+	// again when net-conf.json changes.
 	Backend func(kind, config string) (backend.Backend, []string, error)
 	// Firewall is how firewall rules are kept: "nftables", "iptables", or "auto", which lets EnableNFTables of
-	// net-conf.json decide, else the host.
+	// net-conf.json decide, else the host; "" is "auto".
 	Firewall       string
-	FirewallResync time.Duration // how often rules are looked at where the kernel tells of no changes (legacy iptables)
+	FirewallResync time.Duration // how often rules are looked at where the kernel tells of no changes (legacy iptables); default 5 s
 
-	Uplink UplinkRules // how to find the uplink
+	Uplink UplinkRules // how to find the uplink; the zero value takes what the store says of this node, else the default route
 
-	Masquerade  bool // --ip-masq, where net-conf.json does not say for a family
+	Masquerade  bool // pods reach the world with the node's address, where net-conf.json does not say for a family
 	RandomFully bool // source ports of masqueraded connections are random
-	Forward     bool // accept rules where a drop would win
+	Forward     bool // pods' packets are accepted where the FORWARD chain of iptables drops what nobody accepts
 	Blackhole   bool // traffic to absent pods of this node is dropped silently, in place of "unreachable"
 
-	SubnetFile string // subnet.env
-	StateFile  string // last good snapshot; "" keeps none
+	SubnetFile string // subnet.env, for the CNI plugin; beside it comes a file ".waiting" until there is one
+	StateFile  string // last good snapshot, for a start without the store; "" keeps none
 
-	RenewMargin time.Duration // a lease that has less than this left is a warning: it is not being renewed
+	RenewMargin time.Duration // a lease that has less than this left is a warning: it is not being renewed; 0 warns never
 	StoreGrace  time.Duration // how long to wait for the store before the last good snapshot serves; default 3 s
 	Resync      time.Duration // how often everything is looked at without a reason; default 10 min
 
 	Version string             // for status
-	Log     logrus.FieldLogger // default: logrus' standard logger
-	Ready   func()             // called once, when the node is ready for pods; may be nil
+	Log     logrus.FieldLogger // changes, warnings and what is waited for; nil logs nothing
+	Ready   func()             // called once, when the node is ready for pods, and must return soon; may be nil
 }
 
 // UplinkRules say how the uplink is chosen. The first rule that is set decides; the default is the default route.
@@ -79,7 +82,9 @@ func (o *Options) check() error {
 		o.Resync = 10 * time.Minute
 	}
 	if o.Log == nil {
-		o.Log = logrus.StandardLogger()
+		quiet := logrus.New()
+		quiet.SetOutput(io.Discard)
+		o.Log = quiet
 	}
 	return errors.Join(errs...)
 }

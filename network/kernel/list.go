@@ -43,8 +43,10 @@ func (k *Kernel) Close() {
 	k.namespace.Close()
 }
 
-// inside runs f on a thread in the namespace of k. It needs the right to enter a namespace only where the process runs in another one.
-func (k *Kernel) inside(f func() error) error {
+// Inside runs f on a thread in the namespace of k and returns what it returns. Sockets that f opens and programs that it
+// starts are in that namespace; goroutines that it starts need not be. It needs the right to enter a namespace
+// (CAP_SYS_ADMIN) only where the process runs in another one.
+func (k *Kernel) Inside(f func() error) error {
 	here, err := k.isHere()
 	if err != nil {
 		return err

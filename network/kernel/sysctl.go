@@ -18,7 +18,7 @@ func (k *Kernel) readSysctls(names []string, s *State) error {
 	if len(names) == 0 {
 		return nil
 	}
-	return k.inside(func() error {
+	return k.Inside(func() error {
 		for _, name := range names {
 			b, err := os.ReadFile(filepath.Join(sysctlRoot, name))
 			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
@@ -38,7 +38,7 @@ func (k *Kernel) writeSysctls(set Set[string, Sysctl], failed func(s Sysctl, err
 	if len(set) == 0 {
 		return nil
 	}
-	return k.inside(func() error {
+	return k.Inside(func() error {
 		for _, s := range inOrder(set) {
 			// Opened without O_CREATE: a parameter that does not exist says so.
 			f, err := os.OpenFile(filepath.Join(sysctlRoot, s.Name), os.O_WRONLY, 0)

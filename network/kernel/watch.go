@@ -78,7 +78,7 @@ func (k *Kernel) Watch(ctx context.Context, f func(Events)) error {
 
 // openEvents opens a socket that hears of all changes.
 func (k *Kernel) openEvents() (file *os.File, err error) {
-	err = k.inside(func() error {
+	err = k.Inside(func() error {
 		d, _, err := openDescriptor(unix.SOCK_NONBLOCK, watchedGroups[:]...)
 		if err == nil {
 			file = os.NewFile(uintptr(d), "netlink")
