@@ -13,6 +13,9 @@ VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 PLUGINS     := github.com/containernetworking/plugins
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 ARCHES      := amd64 arm64 arm riscv64 ppc64le s390x
+IMAGEARCHES ?= amd64 arm64
+IMAGE       ?= docker.io/library/weft:latest
+MODULE      := github.com/weft-network/weft
 COMMANDS    := ./cmd/weftd ./cmd/weft ./cmd/weftctl
 DELEGATES   := $(addprefix $(PLUGINS)/plugins/,main/bridge main/loopback ipam/host-local meta/portmap meta/bandwidth)
 # Without its trace pages, which nobody serves, gRPC leaves a fifth of weftd to the linker to throw away.
@@ -29,6 +32,7 @@ demo: build ## three nodes and six pods on this machine: every pair pinged, then
 
 test: setup lint cross ## everything: lint, builds for all machines, all tests (kernel, end to end, documentation)
 	CGO_ENABLED=1 go test -race -p 2 -timeout 20m ./...
+	CGO_ENABLED=0 go test -C dist/image ./...
 
 bench: go ## measure at 1,000 and 5,000 peers: start, change to route, repair, memory, CPU, pod attach
 	go run ./bench
@@ -43,12 +47,30 @@ build: go ## static binaries in bin/, the CNI plugin and its delegates in bin/cn
 	mv -f "$$new"/cni/* bin/cni/; mv -f "$$new"/weft* bin/
 	echo "built $(VERSION): $$(cd bin && ls -d weft* cni/* | xargs)"
 
+image: go ## an OCI image for amd64 and arm64 in bin/weft-image.tar, and what is in it in bin/weft-image.cdx.json
+	@root=$$(mktemp -d); trap 'rm -rf "$$root"' EXIT
+	plugins=$$(go list -m -f '{{.Version}}' $(PLUGINS))
+	for arch in $(IMAGEARCHES); do
+	  echo "go build linux/$$arch"
+	  usr="$$root/$$arch/usr/local/bin/" cni="$$root/$$arch/opt/cni/bin/"
+	  mkdir -p bin "$$usr" "$$cni"
+	  export GOOS=linux GOARCH=$$arch
+	  $(STATIC) -ldflags '$(LDFLAGS)' -o "$$usr" ./cmd/weftd ./cmd/weftctl
+	  $(STATIC) -ldflags '$(LDFLAGS)' -o "$$cni" ./cmd/weft
+	  $(STATIC) -ldflags "-s -w -X $(PLUGINS)/pkg/utils/buildversion.BuildVersion=$$plugins" -o "$$cni" $(DELEGATES)
+	done
+	unset GOOS GOARCH
+	go run -C dist/image . -name $(IMAGE) -version $(VERSION) -title weft -licenses Apache-2.0 -source https://$(MODULE) \
+	  $(addprefix -arch ,$(IMAGEARCHES)) -entrypoint /usr/local/bin/weftd -env PATH=/usr/local/bin \
+	  -root "$$root" -out '$(CURDIR)/bin/weft-image.tar' -sbom '$(CURDIR)/bin/weft-image.cdx.json'
+
 lint: go ## gofmt, go vet, staticcheck
 	@echo 'gofmt, go vet, staticcheck'
 	unformatted=$$(gofmt -l .)
 	[[ -z $$unformatted ]] || { echo "gofmt would change:" $$unformatted >&2; exit 1; }
 	go vet ./...
 	go run $(STATICCHECK) ./...
+	go vet -C dist/image ./...
 
 cross: go ## build for every machine that Weft supports, keeping nothing
 	@for arch in $(ARCHES); do
