@@ -1,4 +1,5 @@
-// Only what the tests run as the other side: flanneld. It is a module of its own, so that flannel's needs are not Weft's.
+// What tests run as the other side: flanneld. It is a module of its own, so that flannel does not choose the versions of
+// what Weft uses.
 module github.com/weft-network/weft/lab/kube/flannel
 
 go 1.26.0
