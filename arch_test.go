@@ -82,6 +82,7 @@ var arrows = []struct {
 	{"subnet/", []string{"subnet/"}},
 	{"network/kernel/", nil},
 	{"network/masq/", []string{"subnet"}},
+	{"network/install/", []string{"subnet"}},
 	{"backend/", []string{"backend/", "subnet", "network/kernel"}},
 	{"network/", []string{"backend", "subnet", "network/kernel", "network/masq"}},
 	{"cmd/internal/", []string{"cmd/internal/", "backend/", "subnet/", "network"}},
@@ -89,6 +90,7 @@ var arrows = []struct {
 	{"cmd/weftd", []string{"cmd/internal/", "backend", "network/", "subnet/"}},
 	{"cmd/weftctl", []string{"cmd/internal/", "backend", "network/", "subnet/", "lab/"}},
 	{"lab/", []string{"backend/", "network/", "subnet/"}},
+	{"Documentation/examples/", []string{"backend/", "network", "subnet/"}},
 	{"bench/", []string{"bench/", "backend/", "network/", "subnet/", "lab/"}},
 }
 
@@ -207,6 +209,8 @@ func TestArrowsAreJudged(t *testing.T) {
 		{"network/agent.go", module + "/network/kernel/kerneltest", false},
 		{"backend/vxlan/vxlan.go", module + "/network", false},
 		{"cmd/weft/main.go", module + "/network", false},
+		{"Documentation/examples/embed/main.go", module + "/network", true},
+		{"Documentation/examples/embed/main.go", module + "/cmd/internal/wire", false},
 		{"elsewhere/x.go", module + "/subnet", false},
 	} {
 		f := file{path: tt.path, test: strings.HasSuffix(tt.path, "_test.go")}

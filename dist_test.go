@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -99,6 +100,19 @@ func TestSystemdUnit(t *testing.T) {
 		if got[key] != want {
 			t.Errorf("%s=%s, want %q", key, got[key], want)
 		}
+	}
+}
+
+// TestHostServiceSeesOnly holds that what a host service is given beside its kubelet's rights changes nothing.
+func TestHostServiceSeesOnly(t *testing.T) {
+	text := read(t, "dist/host-service.yaml")
+	for _, m := range regexp.MustCompile(`(?m)^ +(resources|verbs): \[(.*)\]$`).FindAllStringSubmatch(text, -1) {
+		if want := map[string]string{"resources": "nodes", "verbs": "get, list, watch"}[m[1]]; m[2] != want {
+			t.Errorf("%s are %s, want %s", m[1], m[2], want)
+		}
+	}
+	if n := strings.Count(text, "verbs:"); n != 1 {
+		t.Errorf("%d rules, want 1", n)
 	}
 }
 

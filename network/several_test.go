@@ -137,9 +137,15 @@ func TestRunLeavesNothing(t *testing.T) {
 	lap := func() {
 		a, err := New(b.o)
 		must(t, err)
+		if a.Status().Ready {
+			t.Error("ready before Run")
+		}
 		stop := running(t, a)
 		until(t, a, "ready", ready)
 		stop()
+		if s := a.Status(); len(s.Peers) != 1 {
+			t.Errorf("after Run the status is %+v", s)
+		}
 	}
 	lap() // what the libraries make once
 	goroutines, files := count()

@@ -1,7 +1,6 @@
 package kube
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -17,19 +16,24 @@ import (
 // agent is a weftd that runs for a Node.
 type agent struct {
 	k   *cluster
-	dir string
-	log *bytes.Buffer
+	dir string // of what it writes, its log among it
 	cmd *exec.Cmd
 }
 
 // weftd builds the agent.
 func weftd(t *testing.T) string {
 	t.Helper()
-	bin := filepath.Join(t.TempDir(), "weftd")
-	c := exec.CommandContext(t.Context(), "go", "build", "-C", "../..", "-trimpath", "-buildvcs=false", "-tags", "grpcnotrace", "-o", bin, "./cmd/weftd")
+	return program(t, "./cmd/weftd")
+}
+
+// program builds a program of the module.
+func program(t *testing.T, path string) string {
+	t.Helper()
+	bin := filepath.Join(t.TempDir(), "program")
+	c := exec.CommandContext(t.Context(), "go", "build", "-C", "../..", "-trimpath", "-buildvcs=false", "-tags", "grpcnotrace", "-o", bin, path)
 	c.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := c.CombinedOutput(); err != nil {
-		t.Fatalf("building weftd: %v\n%s", err, out)
+		t.Fatalf("building %s: %v\n%s", path, err, out)
 	}
 	return bin
 }
@@ -56,25 +60,36 @@ func uplink(t *testing.T, name string, addrs ...string) {
 // run starts weftd for a Node, as a host service does. It is killed at the end of the test.
 func (k *cluster) run(bin, node string, flags ...string) *agent {
 	k.t.Helper()
-	a := &agent{k: k, dir: k.t.TempDir(), log: &bytes.Buffer{}}
+	a := &agent{k: k, dir: k.t.TempDir()}
+	log, err := os.Create(filepath.Join(a.dir, logName))
+	must(k.t, err)
+	defer log.Close()
 	flags = append([]string{"--kube-subnet-mgr", "--node-name=" + node, "--kubeconfig-file=" + k.kubeconfig(), "--kube-api-url=https://127.0.0.1:1," + k.line.url(),
 		"--net-config-path=" + k.configPath(), "--subnet-file=" + a.dir + "/subnet.env", "--state-dir=" + a.dir, "--socket="}, flags...)
 	a.cmd = exec.CommandContext(k.t.Context(), bin, flags...)
-	a.cmd.Stdout, a.cmd.Stderr = a.log, a.log
+	a.cmd.Stdout, a.cmd.Stderr = log, log
 	must(k.t, a.cmd.Start())
 	k.t.Cleanup(func() {
 		_ = a.cmd.Process.Kill()
 		_ = a.cmd.Wait()
 		if k.t.Failed() {
-			k.t.Logf("weftd:\n%s", a.log)
+			k.t.Logf("weftd:\n%s", a.file(logName))
 		}
-		for _, name := range []string{"flannel.1", "flannel-v6.1"} {
-			if l, err := netlink.LinkByName(name); err == nil {
-				_ = netlink.LinkDel(l)
-			}
-		}
+		sweep()
 	})
 	return a
+}
+
+// logName is the file in the folder of an agent that its log is in.
+const logName = "log"
+
+// sweep takes away the devices that agents leave.
+func sweep() {
+	for _, name := range []string{"flannel.1", "flannel-v6.1"} {
+		if l, err := netlink.LinkByName(name); err == nil {
+			_ = netlink.LinkDel(l)
+		}
+	}
 }
 
 // until looks again and again.
@@ -125,9 +140,7 @@ func (k *cluster) peers() string {
 // testAgent runs weftd from a Node without anything to one that is connected, and through changes.
 func testAgent(k *cluster) {
 	uplink(k.t, "eth7", "192.168.0.1/24", "192.168.0.2/24")
-	k.Store("node-2")
-	k.annotate("node-2", object{prefix + "kube-subnet-manager": "true", prefix + "backend-type": "vxlan", prefix + "public-ip": "192.168.0.99",
-		prefix + "backend-data": `{"VNI":1,"VtepMAC":"0e:00:00:00:00:02"}`})
+	k.peerNode()
 	a := k.run(weftd(k.t), "node-1")
 	waiting := func(part string) {
 		k.t.Helper()
@@ -137,9 +150,7 @@ func testAgent(k *cluster) {
 	k.SetConfig(single)
 	waiting("no IPv4 uplink")
 	k.makeNode("node-1")
-	internal := func(address string) {
-		k.do("PATCH", "/api/v1/nodes/node-1/status", object{"status": object{"addresses": []object{{"type": "InternalIP", "address": address}}}})
-	}
+	internal := func(address string) { k.internal("node-1", address) }
 	internal("192.168.0.2")
 	waiting("Node node-1 has no pod CIDR yet")
 	k.until("the condition", func() bool { return strings.HasPrefix(k.condition("node-1"), "True WeftIsNotReady") })

@@ -30,6 +30,8 @@ func TestStore(t *testing.T) {
 		"no streamed lists":       testPages,
 		"name of the Node":        testName,
 		"agent":                   testAgent,
+		"embedding":               testEmbedding,
+		"host service":            testHostService,
 		"footprint":               testFootprint,
 	} {
 		t.Run(name, func(t *testing.T) { test(begin(t, c)) })
@@ -45,7 +47,7 @@ func start(t *testing.T) *ControlPlane {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	c, err := Start(ctx, bin, Options{Dir: t.TempDir(), Users: map[string]string{"weft": "weft", "nobody": "nobody"}, ClusterCIDR: "10.5.0.0/16,fd00:5::/56"})
+	c, err := Start(ctx, bin, Options{Dir: t.TempDir(), Users: map[string]string{"weft": "weft", "nobody": "nobody", "system:node:node-1": "node-1"}, ClusterCIDR: "10.5.0.0/16,fd00:5::/56"})
 	if err != nil {
 		t.Fatal(err)
 	}

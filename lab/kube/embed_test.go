@@ -1,0 +1,170 @@
+package kube
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/weft-network/weft/subnet"
+	"github.com/weft-network/weft/subnet/kube"
+)
+
+// testEmbedding builds the example of a distribution that carries Weft, and runs it twice on a Node.
+func testEmbedding(k *cluster) {
+	bin := program(k.t, "./Documentation/examples/embed")
+	uplink(k.t, "eth7", "192.168.0.2/24")
+	k.SetConfig(single)
+	k.peerNode()
+	k.makeNode("node-1", "10.5.0.64/26")
+	k.internal("node-1", "192.168.0.2")
+	dir := k.t.TempDir()
+
+	e := k.embed(bin, dir)
+	k.until("readiness", func() bool { return e.get("/readyz") == "ok\n" })
+	k.until("the condition", func() bool { return strings.HasPrefix(k.condition("node-1"), "False FlannelIsUp") })
+	if env, err := subnet.ReadEnv(filepath.Join(dir, "subnet.env")); err != nil || env.Leased().String() != "10.5.0.64/26" {
+		k.t.Errorf("subnet.env: %+v, %v", env, err)
+	}
+	if got := k.node("node-1").Metadata.Annotations[prefix+"public-ip"]; got != "192.168.0.2" {
+		k.t.Errorf("announced is %q, the InternalIP is 192.168.0.2", got)
+	}
+	if diff := cmp.Diff("10.5.3.0/24", k.peers()); diff != "" {
+		k.t.Errorf("routes to peers (-want +got):\n%s", diff)
+	}
+	e.end()
+	if diff := cmp.Diff("10.5.3.0/24", k.peers()); diff != "" {
+		k.t.Errorf("routes to peers after the end (-want +got):\n%s", diff)
+	}
+
+	before := k.node("node-1")
+	e = k.embed(bin, dir)
+	k.until("readiness of a second run", func() bool { return e.get("/readyz") == "ok\n" })
+	changes := regexp.MustCompile(`(?m)^weft_kernel_changes_total\{.*\} (.*)$`).FindAllStringSubmatch(e.get("/metrics"), -1)
+	for _, m := range changes {
+		if m[1] != "0" {
+			k.t.Errorf("the second run changed the kernel: %s", m[0])
+		}
+	}
+	if len(changes) == 0 {
+		k.t.Error("the second run counts no changes")
+	}
+	e.end()
+	if diff := cmp.Diff(before, k.node("node-1")); diff != "" {
+		k.t.Errorf("the second run changed the Node:\n%s", diff)
+	}
+}
+
+// embedded is a program that carries Weft.
+type embedded struct {
+	k    *cluster
+	cmd  *exec.Cmd
+	addr string // of its handler
+	log  *bytes.Buffer
+}
+
+// embed starts the example for node-1. It is killed at the end of the test.
+func (k *cluster) embed(bin, dir string) *embedded {
+	k.t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(k.t, err)
+	e := &embedded{k: k, addr: l.Addr().String(), log: &bytes.Buffer{}}
+	must(k.t, l.Close())
+	e.cmd = exec.CommandContext(k.t.Context(), bin, "-node-name=node-1", "-kubeconfig="+k.kubeconfig(), "-net-config="+k.configPath(),
+		"-run-dir="+dir, "-state-dir="+dir, "-listen="+e.addr)
+	e.cmd.Stdout, e.cmd.Stderr = e.log, e.log
+	must(k.t, e.cmd.Start())
+	k.t.Cleanup(func() {
+		_ = e.cmd.Process.Kill() // it may have ended
+		_ = e.cmd.Wait()
+		if k.t.Failed() {
+			k.t.Logf("embed:\n%s", e.log)
+		}
+		sweep()
+	})
+	return e
+}
+
+// get is what the handler answers; "" while it cannot be reached.
+func (e *embedded) get(path string) string {
+	resp, err := http.Get("http://" + e.addr + path)
+	if err != nil {
+		return ""
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	must(e.k.t, err)
+	return string(text)
+}
+
+// end asks the program to end, as systemd does, which has to be a success.
+func (e *embedded) end() {
+	e.k.t.Helper()
+	must(e.k.t, e.cmd.Process.Signal(syscall.SIGTERM))
+	if err := e.cmd.Wait(); err != nil {
+		e.k.t.Errorf("after SIGTERM: %v\n%s", err, e.log)
+	}
+}
+
+// testHostService runs weftd with the credentials of its node's kubelet and the rights that dist has for it.
+func testHostService(k *cluster) {
+	text, err := os.ReadFile("../../dist/host-service.yaml")
+	must(k.t, err)
+	for _, doc := range strings.Split(string(text), "\n---\n") {
+		kind := regexp.MustCompile(`(?m)^kind: (.*)$`).FindStringSubmatch(doc)
+		if kind == nil {
+			k.t.Fatalf("no kind in\n%s", doc)
+		}
+		_, err := k.c.Do(k.t.Context(), "POST", "/apis/rbac.authorization.k8s.io/v1/"+strings.ToLower(kind[1])+"s", "application/yaml", []byte(doc))
+		must(k.t, err)
+	}
+	config := filepath.Join(k.dir, "kubelet.conf")
+	must(k.t, k.c.Kubeconfig(config, "system:node:node-1"))
+	uplink(k.t, "eth7", "192.168.0.2/24")
+	k.SetConfig(single)
+	k.peerNode()
+	k.makeNode("node-1", "10.5.0.0/24")
+	k.internal("node-1", "192.168.0.2")
+	a := k.run(weftd(k.t), "node-1", "--kubeconfig-file="+config)
+	k.until("subnet.env", func() bool { return strings.Contains(a.file("subnet.env"), "FLANNEL_SUBNET=10.5.0.1/24\n") })
+	k.until("the condition", func() bool { return strings.HasPrefix(k.condition("node-1"), "False FlannelIsUp") })
+	if diff := cmp.Diff("10.5.3.0/24", k.peers()); diff != "" {
+		k.t.Errorf("routes to peers (-want +got):\n%s", diff)
+	}
+	if log := a.file(logName); strings.Contains(log, "level=warning") {
+		k.t.Errorf("warnings:\n%s", log)
+	}
+
+	s, err := kube.New(kube.Options{Node: "node-2", Kubeconfig: config, ConfigPath: k.configPath()})
+	must(k.t, err)
+	defer s.Close()
+	parsed, _, err := subnet.Parse(single)
+	must(k.t, err)
+	_, err = s.Claim(k.t.Context(), subnet.Want{Config: parsed, Attrs: subnet.Attrs{Node: "node-2", Backend: "vxlan"}})
+	if err == nil || !strings.Contains(err.Error(), "allowed") {
+		k.t.Errorf("with these credentials another node's Node: %v", err)
+	}
+}
+
+// peerNode makes a Node that has announced itself.
+func (k *cluster) peerNode() {
+	k.t.Helper()
+	k.Store("node-2")
+	k.annotate("node-2", object{prefix + "kube-subnet-manager": "true", prefix + "backend-type": "vxlan", prefix + "public-ip": "192.168.0.99",
+		prefix + "backend-data": `{"VNI":1,"VtepMAC":"0e:00:00:00:00:02"}`})
+}
+
+// internal gives a Node an InternalIP, as its kubelet does.
+func (k *cluster) internal(node, address string) {
+	k.t.Helper()
+	k.do("PATCH", fmt.Sprintf("/api/v1/nodes/%s/status", node), object{"status": object{"addresses": []object{{"type": "InternalIP", "address": address}}}})
+}
