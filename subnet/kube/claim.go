@@ -14,8 +14,8 @@ import (
 func refusal(err error) bool { return apierrors.IsNotFound(err) }
 
 // Claim implements subnet.Store: the subnets are the Node's pod CIDRs, of whatever length, and want.Attrs is written
-// into its annotations where it differs. It waits for nothing but the answer of another agent. Beside the errors of the contract there are those that
-// say that the Node, or a pod CIDR of it, is not there yet, or not inside the config's networks.
+// into its annotations where it differs. It waits for the answer of another agent, and until what it wrote is seen. Beside
+// the errors of the contract there are those that say that the Node, or a pod CIDR of it, is not there yet, or not inside the config's networks.
 func (s *Store) Claim(ctx context.Context, want subnet.Want) (subnet.Lease, error) {
 	s.claims.Lock()
 	defer s.claims.Unlock()
@@ -35,7 +35,14 @@ func (s *Store) Claim(ctx context.Context, want subnet.Want) (subnet.Lease, erro
 	if n, err = s.settle(ctx, n, want.Attrs); err != nil {
 		return subnet.Lease{}, err
 	}
+	before := n.ResourceVersion
 	if n, err = s.announce(ctx, n, want.Attrs); err != nil {
+		return subnet.Lease{}, err
+	}
+	if n.ResourceVersion != before {
+		s.unproven = number(n.ResourceVersion)
+	}
+	if err := s.prove(ctx, want.Attrs); err != nil {
 		return subnet.Lease{}, err
 	}
 	l, err := s.notes.lease(n)
@@ -100,31 +107,6 @@ func networks(c subnet.Config) string {
 		all[f] = n.Prefix
 	}
 	return all.String()
-}
-
-// unrivalled tells whether another node announces an address of attrs.
-func (s *Store) unrivalled(ctx context.Context, attrs subnet.Attrs) error {
-	s.mu.Lock()
-	known := s.mirror != nil
-	s.mu.Unlock()
-	if !known {
-		m, err := s.list(ctx)
-		if err != nil {
-			return err
-		}
-		return refuse(m.rival(attrs))
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return refuse(s.mirror.rival(attrs))
-}
-
-// refuse is the error about a rival, if there is one.
-func refuse(rival subnet.Lease, there bool) error {
-	if !there {
-		return nil
-	}
-	return fmt.Errorf("%w: Node %s at %s with %s; if that node is gone, delete its Node", subnet.ErrAddressInUse, rival.Node, rival.Addresses(), rival.Subnets)
 }
 
 // announce makes the Node carry attrs, and returns it as it is then. Where nothing differs nothing is written.

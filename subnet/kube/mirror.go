@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 
 	"github.com/weft-network/weft/subnet"
 )
@@ -15,6 +16,7 @@ type mirror struct {
 	notes   annotations
 	own     string // name of this node's Node
 	version string // resource version, of the last change that is in it
+	live    bool   // each change is seen as it happens; false while what there was before is taken in
 
 	nodes  map[string]record               // every Node
 	leases map[subnet.Subnets]subnet.Lease // what Snapshot shows
@@ -34,6 +36,8 @@ type record struct {
 	subnets subnet.Subnets // of its lease; zero where it has none
 	created int64          // seconds since 1970
 	lost    bool           // its kubelet has not been heard of for a while
+	since   uint64         // version from when on it announces its addresses; later than that where sure is false
+	sure    bool
 }
 
 func newMirror(notes annotations, own string) *mirror {
@@ -59,7 +63,12 @@ func (m *mirror) put(n *Node) {
 	}
 	m.blame(n.Name, err)
 	old := m.nodes[n.Name]
-	m.nodes[n.Name] = record{l.Subnets, n.CreationTimestamp.Unix(), n.condition(conditionReady).Status == "Unknown"}
+	r := record{subnets: l.Subnets, created: n.CreationTimestamp.Unix(), lost: n.condition(conditionReady).Status == "Unknown",
+		since: number(n.ResourceVersion), sure: m.live}
+	if before := m.lease(n.Name); before.PublicIP == l.PublicIP && !before.Subnets.IsZero() {
+		r.since, r.sure = old.since, old.sure
+	}
+	m.nodes[n.Name] = r
 	if old.subnets != l.Subnets {
 		m.withdraw(n.Name, old.subnets)
 	}
@@ -146,9 +155,24 @@ func (m *mirror) before(a, b string) bool {
 	return cmp.Or(cmp.Compare(m.nodes[a].created, m.nodes[b].created), cmp.Compare(a, b)) < 0
 }
 
-// rival returns the lease of another Node that announces an address of attrs, and whose kubelet is heard of.
-func (m *mirror) rival(attrs subnet.Attrs) (subnet.Lease, bool) {
-	is := func(l subnet.Lease) bool { return l.Node != attrs.Node && l.Shares(attrs) && !m.nodes[l.Node].lost }
+// lease returns what a Node announces; zero where that is nothing.
+func (m *mirror) lease(name string) subnet.Lease {
+	if l, ok := m.hidden[name]; ok {
+		return l
+	}
+	if l := m.leases[m.nodes[name].subnets]; l.Node == name {
+		return l
+	}
+	return subnet.Lease{}
+}
+
+// rival returns the lease of another Node that announces an address of attrs, and whose kubelet is heard of. Where the
+// own Node announces them since a version, one that does so later is none; whether it does must be sure.
+func (m *mirror) rival(attrs subnet.Attrs, since uint64) (subnet.Lease, bool) {
+	is := func(l subnet.Lease) bool {
+		r := m.nodes[l.Node]
+		return l.Node != attrs.Node && l.Shares(attrs) && !r.lost && (since == 0 || !r.sure || r.since < since)
+	}
 	for _, l := range m.leases {
 		if is(l) {
 			return l, true
@@ -160,6 +184,13 @@ func (m *mirror) rival(attrs subnet.Attrs) (subnet.Lease, bool) {
 		}
 	}
 	return subnet.Lease{}, false
+}
+
+// number is a resource version as one that can be compared, which those of Kubernetes are by its contract since 1.35,
+// and always were. It is 0 for what is none.
+func number(version string) uint64 {
+	n, _ := strconv.ParseUint(version, 10, 64)
+	return n
 }
 
 // faults lists the Nodes that are not what they should be, in the order of their names.

@@ -172,9 +172,46 @@ func TestRival(t *testing.T) {
 		{"that of a node that is not shown", "192.168.0.4", "node-4"},
 		{"nobody's", "192.168.0.9", ""},
 	} {
-		l, there := m.rival(subnet.Attrs{Node: "node-1", PublicIP: [2]netip.Addr{netip.MustParseAddr(tt.address)}})
+		l, there := m.rival(subnet.Attrs{Node: "node-1", PublicIP: [2]netip.Addr{netip.MustParseAddr(tt.address)}}, 0)
 		if l.Node != tt.want || there != (tt.want != "") {
 			t.Errorf("%s: the rival is %q, want %q", tt.name, l.Node, tt.want)
+		}
+	}
+}
+
+// TestRivalThatCameFirst gives the Nodes 1 and 2 one address, and asks as Node 1.
+func TestRivalThatCameFirst(t *testing.T) {
+	at := func(version string) *Node {
+		n := peer(2, 2)
+		n.ResourceVersion = version
+		return n
+	}
+	elsewhere := at("5")
+	elsewhere.Annotations[DefaultPrefix+"/public-ip"] = "192.168.0.99"
+	for _, tt := range []struct {
+		name   string
+		before []*Node // what there was when the mirror was filled
+		after  []*Node // what happened since
+		want   bool
+	}{
+		{"it wrote before", nil, []*Node{at("9")}, true},
+		{"it wrote afterwards", nil, []*Node{at("11")}, false},
+		{"it wrote before, and its kubelet speaks", nil, []*Node{at("9"), at("11")}, true},
+		{"it changed to the address afterwards", []*Node{elsewhere}, []*Node{at("12")}, false},
+		{"when it wrote nobody saw", []*Node{at("11")}, nil, true},
+		{"when it wrote nobody saw, and its kubelet speaks", []*Node{at("11")}, []*Node{at("12")}, true},
+	} {
+		m := newMirror(annotations{DefaultPrefix}, "node-1")
+		for _, n := range tt.before {
+			m.put(n)
+		}
+		m.live = true
+		for _, n := range tt.after {
+			m.put(n)
+		}
+		_, got := m.rival(subnet.Attrs{Node: "node-1", PublicIP: [2]netip.Addr{netip.MustParseAddr("192.168.0.2")}}, 10)
+		if got != tt.want {
+			t.Errorf("%s: a rival %v, want %v", tt.name, got, tt.want)
 		}
 	}
 }

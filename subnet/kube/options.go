@@ -23,7 +23,7 @@ type Options struct {
 	Prefix     string // of the annotations; DefaultPrefix by default
 	ConfigPath string // net-conf.json; DefaultConfigPath by default
 
-	KeepCondition bool // Report keeps the Node's condition NetworkUnavailable; else it does nothing
+	KeepCondition bool // Report keeps the Node's condition NetworkUnavailable; else it only tells with Events
 
 	RequestTimeout time.Duration // how long one request may take; 10 s by default
 	RereadDelay    time.Duration // when to read again what Watch's function did not believe; 2 s by default

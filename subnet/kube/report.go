@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sirupsen/logrus"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -19,24 +20,40 @@ const (
 	conditionReady   = "Ready"
 )
 
-// maxMessage is how much of a reason is put into a condition.
+// maxMessage is how much of a reason is put into a condition and an Event.
 const maxMessage = 1000
 
+// connected is what is said of a node that is ready.
+const connected = "weftd has connected this node to its peers"
+
+// wordsEvery is how often other words for the same condition are written: each write is read by all agents.
+const wordsEvery = 10 * time.Second
+
 // Report implements subnet.Reporter: it keeps the condition NetworkUnavailable of the Node, as flanneld does when all
-// is well, and takes that back when it is not.
+// is well, and takes that back when it is not. Events about the Node tell the same. These are told of a Node that does
+// not exist too, and where the condition is left alone; that they cannot be told is no error.
 func (s *Store) Report(ctx context.Context, ready bool, why string) error {
+	became, err := s.keepCondition(ctx, judgement(ready, why))
+	if err == nil {
+		s.notify(ctx, ready, why, became && ready)
+	}
+	return err
+}
+
+// keepCondition writes the condition if it says something else. It tells whether the status became another one.
+func (s *Store) keepCondition(ctx context.Context, want NodeCondition) (became bool, err error) {
 	if !s.o.KeepCondition {
-		return nil
+		return false, nil
 	}
 	have, err := s.conditionNow(ctx)
-	if err != nil {
-		return err
+	if err != nil || want.says(have) {
+		return false, err
 	}
-	want := judgement(ready, why)
-	if want.says(have) {
-		return nil
+	at := time.Now()
+	if have.Status == want.Status && at.Sub(s.worded) < wordsEvery {
+		return false, nil
 	}
-	now := time.Now().UTC().Format(time.RFC3339)
+	now := at.UTC().Format(time.RFC3339)
 	body := map[string]string{"type": want.Type, "status": want.Status, "reason": want.Reason, "message": want.Message, "lastHeartbeatTime": now}
 	if have.Status != want.Status {
 		body["lastTransitionTime"] = now
@@ -44,30 +61,37 @@ func (s *Store) Report(ctx context.Context, ready bool, why string) error {
 	// Of a strategic merge patch, the API server merges the conditions by their type.
 	patch, err := json.Marshal(map[string]any{"status": map[string]any{"conditions": []any{body}}})
 	if err != nil {
-		return fmt.Errorf("writing the condition of Node %s: %w", s.o.Node, err)
+		return false, fmt.Errorf("writing the condition of Node %s: %w", s.o.Node, err)
 	}
 	err = s.request(ctx, "set the condition of Node "+s.o.Node, func(ctx context.Context, c *client) error {
 		_, err := c.patch(ctx, s.o.Node, types.StrategicMergePatchType, patch, "status")
 		return err
 	})
 	if apierrors.IsNotFound(err) {
-		return nil // where there is no Node, there is nothing to say
+		return false, nil // where there is no Node, there is nothing to say
 	}
-	if err == nil {
-		s.log.WithField("reason", want.Reason).Infof("condition %s is now %s", want.Type, want.Status)
+	if err != nil {
+		return false, err
 	}
-	return err
+	s.worded = at
+	s.log.WithFields(logrus.Fields{"condition": want.Type, "status": want.Status, "reason": want.Reason, "because": want.Message}).Info("condition of the Node set")
+	return have.Status != want.Status, nil
 }
 
 // judgement is the condition that tells what Report is told.
 func judgement(ready bool, why string) NodeCondition {
 	if ready {
-		return NodeCondition{conditionNetwork, "False", "FlannelIsUp", "weftd has connected this node to its peers"}
+		return NodeCondition{conditionNetwork, "False", "FlannelIsUp", connected}
 	}
+	return NodeCondition{conditionNetwork, "True", "WeftIsNotReady", shortened(why)}
+}
+
+// shortened is as much of a reason as others are told.
+func shortened(why string) string {
 	if r := []rune(why); len(r) > maxMessage {
-		why = string(r[:maxMessage]) + "..."
+		return string(r[:maxMessage]) + "..."
 	}
-	return NodeCondition{conditionNetwork, "True", "WeftIsNotReady", why}
+	return why
 }
 
 // says tells whether have tells the same. That all is well may be in another's words.

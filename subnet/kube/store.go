@@ -11,7 +11,7 @@ import (
 	"github.com/weft-network/weft/subnet"
 )
 
-// Store is a subnet.Store on the Nodes of a Kubernetes cluster. At most one Watch runs at a time; everything else may
+// Store is a subnet.Store on the Nodes of a Kubernetes cluster. At most one Watch and one Report run at a time; everything else may
 // be called at any time by anybody. Close ends it.
 type Store struct {
 	o     Options
@@ -22,12 +22,19 @@ type Store struct {
 	client *client    // made when it is first needed: what it needs may not be there yet
 	closed bool
 
-	claims sync.Mutex // one Claim at a time
+	claims   sync.Mutex // one Claim at a time
+	unproven uint64     // version at which Claim announced what somebody may have announced before; 0: none
+
+	worded  time.Time // when Report wrote the condition last
+	notices *notices  // what Report tells with Events
 
 	mu     sync.Mutex   // guards what follows
 	mirror *mirror      // what is known of the Nodes; nil unless Watch keeps it true
 	held   subnet.Lease // what the last Claim got; zero if nothing
 	health subnet.Health
+	// Claim waits on seen, where it does, until the mirror is at version awaited.
+	awaited uint64
+	seen    chan<- *mirror
 
 	asked chan struct{} // another agent asks whether this one is alive
 }
@@ -41,7 +48,7 @@ func New(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{o: o, log: o.Logger, notes: annotations{o.Prefix}, asked: make(chan struct{}, 1)}, nil
+	return &Store{o: o, log: o.Logger, notes: annotations{o.Prefix}, notices: newNotices(), asked: make(chan struct{}, 1)}, nil
 }
 
 // Close ends the connection. What was claimed stays claimed.

@@ -119,7 +119,8 @@ func (s *Store) list(ctx context.Context) (*mirror, error) {
 func (s *Store) adopt(t *teller, m *mirror) *mirror {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.mirror, t.told = m, false
+	s.mirror, t.told, m.live = m, false, true
+	s.arrived()
 	return m
 }
 
@@ -149,6 +150,7 @@ func (s *Store) take(m *mirror, e watch.Event) (whole bool, err error) {
 		whole = n.Annotations[metav1.InitialEventsAnnotationKey] == "true"
 	}
 	m.version = n.ResourceVersion
+	s.arrived()
 	s.health.Since, s.health.Err = time.Now(), nil
 	return whole, nil
 }
