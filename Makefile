@@ -93,6 +93,7 @@ setup: go
 	command -v nft >/dev/null || missing+=(nftables)
 	command -v iptables >/dev/null || missing+=(iptables)
 	command -v ip >/dev/null || missing+=(iproute2)
+	command -v runc >/dev/null || missing+=(runc)
 	(( $${#missing[@]} )) || exit 0
 	if [[ $$(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
 	  echo "the tests need these packages, which are not installed: $${missing[*]}" >&2

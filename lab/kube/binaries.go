@@ -34,9 +34,11 @@ func Binaries(ctx context.Context, sources string) (dir string, err error) {
 // Containerd returns the folder with the container runtime, which it fills first as Binaries does: that takes two minutes.
 // sources is the folder containerd beside this file.
 func Containerd(ctx context.Context, sources string) (dir string, err error) {
-	return cached(ctx, "containerd", sources, []string{"go.mod", "go.sum"}, func(dir string) error {
-		return goBuild(ctx, sources, filepath.Join(dir, "containerd"), "-tags", "no_btrfs,no_zfs,no_devmapper,no_aufs", "-ldflags", "-s -w", "tool")
+	const programs = "bin"
+	dir, err = cached(ctx, "containerd", sources, []string{"go.mod", "go.sum"}, func(dir string) error {
+		return goBuild(ctx, sources, filepath.Join(dir, programs), "-tags", "no_btrfs,no_zfs,no_devmapper,no_aufs", "-ldflags", "-s -w", "tool")
 	})
+	return filepath.Join(dir, programs), err
 }
 
 // cached returns the folder in the user's cache for what is built from the named files of sources, and has it built

@@ -2,15 +2,18 @@ package kube
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -26,26 +29,38 @@ type ControlPlane struct {
 	bin, dir string
 	o        Options
 
-	etcd, api, controllers *process
-	http                   *http.Client
+	etcd, api, controllers, scheduler *process
+	http                              *http.Client
 }
 
 // Options say what a control plane is like.
 type Options struct {
 	Dir         string            // where data, keys and logs go; it exists
-	Users       map[string]string // token by name of a user that is in no group; "admin" is there anyway, and may do all
+	Users       map[string]string // token by name of a user; "admin" is there anyway, and may do all; system:node:NAME is a kubelet
 	ClusterCIDR string            // what the controller manager gives out pod CIDRs from: one network, or two with a comma
+	ServiceCIDR string            // what Services have addresses from; 10.96.0.0/16 by default
+	Addrs       []netip.Addr      // where nodes reach the API server; it answers on loopback alone by default
+	Flags       []string          // more flags of the API server
+}
+
+// groups are those of a user, by its name.
+func groups(user string) string {
+	if strings.HasPrefix(user, "system:node:") {
+		return ",system:nodes"
+	}
+	return ""
 }
 
 // Start starts etcd and the API server and returns when it is ready. Stop stops them.
 func Start(ctx context.Context, bin string, o Options) (*ControlPlane, error) {
 	c := &ControlPlane{bin: bin, dir: o.Dir, o: o}
-	if err := newAuthority(c.dir); err != nil {
+	c.o.ServiceCIDR = cmp.Or(o.ServiceCIDR, "10.96.0.0/16")
+	if err := newAuthority(c.dir, o.Addrs); err != nil {
 		return nil, fmt.Errorf("making keys: %w", err)
 	}
 	tokens := "admin,admin,admin,system:masters\n"
 	for user, token := range o.Users {
-		tokens += fmt.Sprintf("%s,%s,%s\n", token, user, user)
+		tokens += fmt.Sprintf("%s,%s,%s%s\n", token, user, user, groups(user))
 	}
 	if err := os.WriteFile(c.file("tokens"), []byte(tokens), 0o600); err != nil {
 		return nil, err
@@ -70,20 +85,31 @@ func Start(ctx context.Context, bin string, o Options) (*ControlPlane, error) {
 // StartAPI starts the API server after StopAPI, with more flags if any, and returns when it is ready.
 func (c *ControlPlane) StartAPI(ctx context.Context, more ...string) error {
 	flags := append([]string{"--etcd-servers=http://" + etcdAddress,
-		"--bind-address=127.0.0.1", "--advertise-address=192.0.2.1", "--secure-port=6443", "--service-cluster-ip-range=10.96.0.0/16",
+		"--secure-port=6443", "--service-cluster-ip-range=" + c.o.ServiceCIDR, "--client-ca-file=" + c.file("ca.crt"),
 		"--tls-cert-file=" + c.file("apiserver.crt"), "--tls-private-key-file=" + c.file("apiserver.key"), "--token-auth-file=" + c.file("tokens"),
 		"--service-account-issuer=https://kubernetes.default.svc.cluster.local",
 		"--service-account-key-file=" + c.file("accounts.crt"), "--service-account-signing-key-file=" + c.file("accounts.key"),
-		"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction", "--allow-privileged=true"}, more...)
+		"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction", "--allow-privileged=true",
+		"--kubelet-client-certificate=" + c.file("kubelet-client.crt"), "--kubelet-client-key=" + c.file("kubelet-client.key"),
+		"--kubelet-preferred-address-types=InternalIP"}, c.o.Flags...)
+	flags = append(append(flags, c.listen()...), more...)
 	api, err := c.start("kube-apiserver", flags...)
 	if err != nil {
 		return err
 	}
 	c.api = api
-	return c.until(ctx, api, "the API server", func() error {
+	return await(ctx, "the API server", api, func() error {
 		_, err := c.Do(ctx, "GET", "/readyz", "", nil)
 		return err
 	})
+}
+
+// listen are the flags that say where the API server answers.
+func (c *ControlPlane) listen() []string {
+	if len(c.o.Addrs) == 0 {
+		return []string{"--bind-address=127.0.0.1", "--advertise-address=192.0.2.1"}
+	}
+	return []string{"--bind-address=::", "--advertise-address=" + c.o.Addrs[0].String()}
 }
 
 // StopAPI ends the API server at once.
@@ -92,14 +118,31 @@ func (c *ControlPlane) StopAPI() {
 	c.http.CloseIdleConnections()
 }
 
-// StartControllers starts the controller manager, which gives out pod CIDRs.
-func (c *ControlPlane) StartControllers() (err error) {
+// StartControllers starts the controller manager: the named controllers, or all without names. That called nodeipam gives
+// out pod CIDRs.
+func (c *ControlPlane) StartControllers(names ...string) (err error) {
 	config := c.file("controllers.kubeconfig")
 	if err := c.Kubeconfig(config, "admin"); err != nil {
 		return err
 	}
-	c.controllers, err = c.start("kube-controller-manager", "--kubeconfig="+config, "--bind-address=127.0.0.1", "--leader-elect=false",
-		"--controllers=nodeipam", "--allocate-node-cidrs=true", "--cluster-cidr="+c.o.ClusterCIDR)
+	flags := []string{"--kubeconfig=" + config, "--bind-address=127.0.0.1", "--leader-elect=false",
+		"--allocate-node-cidrs=true", "--cluster-cidr=" + c.o.ClusterCIDR, "--service-cluster-ip-range=" + c.o.ServiceCIDR,
+		"--service-account-private-key-file=" + c.file("accounts.key"), "--root-ca-file=" + c.file("ca.crt"),
+		"--use-service-account-credentials=true", "--kube-api-qps=1000", "--kube-api-burst=1000"}
+	if len(names) > 0 {
+		flags = append(flags, "--controllers="+strings.Join(names, ","))
+	}
+	c.controllers, err = c.start("kube-controller-manager", flags...)
+	return err
+}
+
+// startScheduler starts the scheduler.
+func (c *ControlPlane) startScheduler() (err error) {
+	config := c.file("scheduler.kubeconfig")
+	if err := c.Kubeconfig(config, "admin"); err != nil {
+		return err
+	}
+	c.scheduler, err = c.start("kube-scheduler", "--kubeconfig="+config, "--bind-address=127.0.0.1", "--leader-elect=false")
 	return err
 }
 
@@ -114,7 +157,7 @@ func (c *ControlPlane) StopControllers() {
 // Stop ends everything. The folder stays.
 func (c *ControlPlane) Stop() {
 	c.StopControllers()
-	for _, p := range []*process{c.api, c.etcd} {
+	for _, p := range []*process{c.scheduler, c.api, c.etcd} {
 		if p != nil {
 			p.kill()
 		}
@@ -135,19 +178,28 @@ func (c *ControlPlane) Compact(ctx context.Context) error {
 
 func (c *ControlPlane) file(name string) string { return filepath.Join(c.dir, name) }
 
-// Kubeconfig writes the credentials of a user.
+// Kubeconfig writes the credentials of a user of this machine.
 func (c *ControlPlane) Kubeconfig(path, user string) error {
+	return c.kubeconfig(path, user, "https://"+APIAddress)
+}
+
+// kubeconfig writes the credentials of a user of a server.
+func (c *ControlPlane) kubeconfig(path, user, server string) error {
 	token := "admin"
 	if user != "admin" {
 		token = c.o.Users[user]
 	}
+	ca, err := os.ReadFile(c.file("ca.crt"))
+	if err != nil {
+		return err
+	}
 	text := fmt.Sprintf(`apiVersion: v1
 kind: Config
-clusters: [{name: c, cluster: {server: "https://%s", certificate-authority: %q}}]
+clusters: [{name: c, cluster: {server: %q, certificate-authority-data: %q}}]
 users: [{name: u, user: {token: %q}}]
 contexts: [{name: x, context: {cluster: c, user: u}}]
 current-context: x
-`, APIAddress, c.file("ca.crt"), token)
+`, server, base64.StdEncoding.EncodeToString(ca), token)
 	return os.WriteFile(path, []byte(text), 0o600)
 }
 
@@ -203,23 +255,4 @@ func answer(client *http.Client, r *http.Request) ([]byte, error) {
 		return nil, fmt.Errorf("%s %s: %w", r.Method, r.URL.Path, &StatusError{resp.StatusCode, string(text)})
 	}
 	return text, nil
-}
-
-// until tries again and again until try succeeds, ctx ends or the process does.
-func (c *ControlPlane) until(ctx context.Context, p *process, what string, try func() error) error {
-	t := time.NewTicker(50 * time.Millisecond)
-	defer t.Stop()
-	for {
-		err := try()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("waiting for %s: %w (%w)", what, ctx.Err(), err)
-		case <-p.ended:
-			return fmt.Errorf("waiting for %s: %w", what, errors.Join(err, p.why()))
-		case <-t.C:
-		}
-	}
 }

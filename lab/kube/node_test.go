@@ -301,7 +301,7 @@ func testController(k *cluster) {
 	if _, err := s.Claim(k.t.Context(), w); err == nil {
 		k.t.Fatal("a Node without pod CIDR has a lease")
 	}
-	must(k.t, k.c.StartControllers())
+	must(k.t, k.c.StartControllers("nodeipam"))
 	k.t.Cleanup(k.c.StopControllers)
 	p, _ := watcher.until("pod CIDRs", func(p subnet.Snapshot) bool { return !p.Self.Assigned.IsZero() })
 	l := claim(k.t, s, w)

@@ -7,9 +7,11 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -22,8 +24,9 @@ type authority struct {
 	key  *ecdsa.PrivateKey
 }
 
-// newAuthority writes ca.crt, the server's certificate, and the key of service accounts into dir.
-func newAuthority(dir string) error {
+// newAuthority writes ca.crt, the server's certificate for loopback and addrs, that by which the server is known to
+// kubelets, and the key of service accounts into dir.
+func newAuthority(dir string, addrs []netip.Addr) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return err
@@ -40,19 +43,25 @@ func newAuthority(dir string) error {
 	server := &x509.Certificate{
 		Subject:     pkix.Name{CommonName: "kube-apiserver"},
 		DNSNames:    []string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"},
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv4(10, 96, 0, 1)},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv4(10, 96, 0, 1), net.ParseIP("fd00:10:96::1")},
 		KeyUsage:    x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
-	for _, name := range []string{"apiserver", "accounts"} {
+	for _, addr := range addrs {
+		server.IPAddresses = append(server.IPAddresses, addr.AsSlice())
+	}
+	client := &x509.Certificate{
+		Subject:  pkix.Name{CommonName: "kube-apiserver-kubelet-client", Organization: []string{"system:masters"}},
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}
+	var errs []error
+	for name, c := range map[string]*x509.Certificate{"apiserver": server, "accounts": server, "kubelet-client": client} {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		if err != nil {
 			return err
 		}
-		if err := a.issue(name, server, key); err != nil {
-			return err
-		}
+		errs = append(errs, a.issue(name, c, key))
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // issue signs a certificate for key, and writes both.

@@ -14,7 +14,7 @@ import (
 	"syscall"
 )
 
-// process is a component that runs. It dies with whoever started it.
+// process is a component that runs.
 type process struct {
 	name  string
 	log   string // file
@@ -22,24 +22,36 @@ type process struct {
 	ended chan struct{} // closed when it has ended
 }
 
-// start starts a component with its log beside the others.
-func (c *ControlPlane) start(name string, args ...string) (*process, error) {
-	p := &process{name: name, log: c.file(name + ".log"), ended: make(chan struct{})}
-	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+// startProcess starts a command with its output, where it has no place yet, at the end of a log. It dies with whoever
+// starts it.
+func startProcess(name, log string, cmd *exec.Cmd) (*process, error) {
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	return spawn(name, log, cmd, cmd.Start)
+}
+
+// spawn starts a command by start, on a thread that ends after the process.
+func spawn(name, log string, cmd *exec.Cmd, start func() error) (*process, error) {
+	p := &process{name: name, log: log, cmd: cmd, ended: make(chan struct{})}
+	file, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close()
-	p.cmd = exec.Command(filepath.Join(c.bin, name), args...)
-	p.cmd.Stdout, p.cmd.Stderr = log, log
-	p.cmd.Dir = c.dir
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	defer file.Close()
+	if cmd.Stdout == nil {
+		cmd.Stdout = file
+	}
+	if cmd.Stderr == nil {
+		cmd.Stderr = file
+	}
 	started := make(chan error)
 	// Pdeathsig is about the thread that forks, which must not end before the process does.
 	go func() {
 		runtime.LockOSThread()
 		defer close(p.ended)
-		err := p.cmd.Start()
+		err := start()
 		started <- err
 		if err == nil {
 			_ = p.cmd.Wait() // how it ended is in ProcessState
@@ -51,20 +63,48 @@ func (c *ControlPlane) start(name string, args ...string) (*process, error) {
 	return p, nil
 }
 
+// start starts a component of the control plane with its log beside the others.
+func (c *ControlPlane) start(name string, args ...string) (*process, error) {
+	cmd := exec.Command(filepath.Join(c.bin, name), args...)
+	cmd.Dir = c.dir
+	return startProcess(name, c.file(name+".log"), cmd)
+}
+
+// running tells whether the process has not ended yet.
+func (p *process) running() bool {
+	if p == nil {
+		return false
+	}
+	select {
+	case <-p.ended:
+		return false
+	default:
+		return true
+	}
+}
+
 // kill ends the process and waits until it has.
-func (p *process) kill() {
-	_ = p.cmd.Process.Kill() // it may have ended
+func (p *process) kill() { p.end(syscall.SIGKILL) }
+
+// end sends a signal that ends the process and waits until it has.
+func (p *process) end(s syscall.Signal) {
+	_ = p.cmd.Process.Signal(s) // it may have ended
 	<-p.ended
 }
 
 // why says how the process ended, with the end of its log.
 func (p *process) why() error {
-	text, err := os.ReadFile(p.log)
+	return fmt.Errorf("%s ended: %s\n%s", p.name, p.cmd.ProcessState, lastLines(p.log, 8))
+}
+
+// lastLines returns the end of a log.
+func lastLines(path string, n int) string {
+	text, err := os.ReadFile(path)
 	if err != nil {
-		return err
+		return fmt.Sprintf("(no log: %v)", err)
 	}
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	return fmt.Errorf("%s ended: %s\n%s", p.name, p.cmd.ProcessState, strings.Join(lines[max(0, len(lines)-8):], "\n"))
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
 // etcdPost speaks with etcd's gateway for JSON.

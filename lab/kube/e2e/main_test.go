@@ -1,0 +1,125 @@
+// Package e2e tests Weft on real Kubernetes clusters.
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"testing"
+
+	"github.com/weft-network/weft/lab/kube"
+)
+
+// partsEnv tells the tests inside the namespaces what was prepared outside.
+const partsEnv = "WEFT_E2E_PARTS"
+
+// TestMain builds what a cluster is made of where there is a network, and then runs the tests in namespaces.
+func TestMain(m *testing.M) {
+	switch {
+	case len(os.Args) == 5 && os.Args[1] == "lab" && os.Args[2] == "kube" && os.Args[3] == kube.MachineCommand:
+		os.Exit(status(kube.RunMachine(os.Args[4])))
+	case kube.IsInside():
+		if err := kube.Settle(); err != nil {
+			os.Exit(status(err))
+		}
+		os.Exit(m.Run())
+	}
+	os.Exit(status(outside()))
+}
+
+// status is the exit status for an error, which it prints unless the tests did.
+func status(err error) int {
+	if err == nil {
+		return 0
+	}
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() > 0 {
+		return exit.ExitCode()
+	}
+	fmt.Fprintln(os.Stderr, "end-to-end tests:", err)
+	return 2
+}
+
+// outside prepares, and runs this binary again inside.
+func outside() (err error) {
+	root, err := filepath.Abs("../../..")
+	if err != nil {
+		return err
+	}
+	out, err := os.MkdirTemp("", "weft-e2e-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(out)) }()
+	bin := filepath.Join(out, "bin")
+	if err := build(root, bin); err != nil {
+		return err
+	}
+	parts, err := kube.Prepare(context.Background(), root, bin, out, func(what string) { fmt.Println(what) })
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(parts)
+	if err != nil {
+		return err
+	}
+	if err := os.Setenv(partsEnv, string(text)); err != nil {
+		return err
+	}
+	runtime.LockOSThread() // what it starts is killed when this thread ends
+	cmd := kube.Inside(false, os.Args[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	return cmd.Run()
+}
+
+// build builds what make build builds.
+func build(root, bin string) error {
+	const weft, plugins = "github.com/weft-network/weft/cmd/", "github.com/containernetworking/plugins/plugins/"
+	for dir, packages := range map[string][]string{
+		bin: {weft + "weftd", weft + "weftctl"},
+		filepath.Join(bin, "cni"): {weft + "weft", plugins + "main/bridge", plugins + "main/loopback", plugins + "ipam/host-local",
+			plugins + "meta/portmap", plugins + "meta/bandwidth"},
+	} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+		cmd := exec.Command("go", append([]string{"build", "-trimpath", "-tags", "grpcnotrace", "-ldflags", "-s -w -X main.version=e2e", "-o", dir + "/"}, packages...)...)
+		cmd.Dir = root
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
+		if text, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("go build %v: %w\n%s", packages, err, text)
+		}
+	}
+	return nil
+}
+
+// parts is what was prepared.
+func parts(t *testing.T) kube.Parts {
+	t.Helper()
+	var p kube.Parts
+	if err := json.Unmarshal([]byte(os.Getenv(partsEnv)), &p); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// up starts a cluster that ends with the test. The logs of its components are shown where the test fails.
+func up(t *testing.T, o kube.Setup) *kube.Cluster {
+	t.Helper()
+	o.Parts = parts(t)
+	o.Progress = func(what string) { t.Log(what) }
+	c, err := kube.Up(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}

@@ -1,0 +1,79 @@
+// Command pod is what runs in the lab's pods: it waits, serves, asks, or pings.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+const usage = `usage: pod pause                 wait
+       pod serve [PORT]          say over HTTP and UDP who asked, at port 80 unless told otherwise
+       pod get URL               ask over HTTP
+       pod ping ADDRESS:PORT     ask over UDP every 10 ms until SIGINT or SIGTERM, and tell how many answers were lost
+`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, out io.Writer) error {
+	switch {
+	case len(args) == 1 && args[0] == "pause":
+		return pause(ctx)
+	case len(args) == 1 && args[0] == "serve":
+		return serve(ctx, "80")
+	case len(args) == 2 && args[0] == "serve":
+		return serve(ctx, args[1])
+	case len(args) == 2 && args[0] == "get":
+		return get(ctx, args[1], out)
+	case len(args) == 2 && args[0] == "ping":
+		return ping(ctx, args[1], out)
+	}
+	return errors.New(usage)
+}
+
+// pause waits, and reaps: it is pid 1 of pods whose containers share one.
+func pause(ctx context.Context) error {
+	children := make(chan os.Signal, 1)
+	signal.Notify(children, syscall.SIGCHLD)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-children:
+		}
+		for pid := 1; pid > 0; {
+			pid, _ = syscall.Wait4(-1, nil, syscall.WNOHANG, nil) // that there is none, is told by the error
+		}
+	}
+}
+
+// get asks once.
+func get(ctx context.Context, url string, out io.Writer) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	_, err = io.Copy(out, answer.Body)
+	return err
+}
