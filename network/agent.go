@@ -27,7 +27,8 @@ type Agent struct {
 	fileDoubted atomic.Bool // subnet.env may not be as it was written
 	report      report      // what Status tells
 
-	look, ask, guard, save, part, tell bell // wake the tasks: keep the kernel, claim, keep the firewall, save, forget leases, tell the store
+	// wake the tasks: keep the kernel, claim, keep the firewall, save, forget leases, tell the store, install
+	look, ask, guard, save, part, tell, equip bell
 }
 
 // New makes an agent for the network namespace of the calling thread, wherever Run is called later. It changes nothing
@@ -36,11 +37,11 @@ func New(o Options) (*Agent, error) {
 	if err := o.check(); err != nil {
 		return nil, fmt.Errorf("making the agent: %w", err)
 	}
-	k, err := kernel.Open()
+	k, err := kernel.OpenWithSysctls(o.SysctlDir)
 	if err != nil {
 		return nil, fmt.Errorf("opening netlink: %w", err)
 	}
-	a := &Agent{o: o, kern: k, look: newBell(), ask: newBell(), guard: newBell(), save: newBell(), part: newBell(), tell: newBell()}
+	a := &Agent{o: o, kern: k, look: newBell(), ask: newBell(), guard: newBell(), save: newBell(), part: newBell(), tell: newBell(), equip: newBell()}
 	a.metrics = newMetrics(a)
 	return a, nil
 }
@@ -53,6 +54,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	retry := pause{50 * time.Millisecond, 10 * time.Second}
 	task := func(f func(context.Context) error) { g.Go(func() error { return f(ctx) }) }
 
+	stale := a.isStale(ctx)
 	task(a.followStore)
 	task(a.followKernel)
 	task(a.followSubnetFile)
@@ -65,6 +67,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	task(a.forget)
 	task(a.tellWaiting)
 	task(a.tellStore)
+	task(func(ctx context.Context) error { return a.keepInstalled(ctx, stale) })
+	task(a.followInstalled)
 	return g.Wait()
 }
 

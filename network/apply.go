@@ -27,6 +27,8 @@ func (a *Agent) fullPass(ctx context.Context, complete bool) error {
 	}
 	before := a.wanted.replace(want)
 	c := kernel.Diff(have, want)
+	l.denied = nil
+	defer func() { a.report.warn(a.o.Log, "kernel parameters", l.denials()) }()
 	if !complete {
 		c.Drop = kernel.State{}
 	}
@@ -98,7 +100,7 @@ func (a *Agent) partialPass(ctx context.Context, n news, dirty kernel.State) err
 	if len(n.changed) > 0 {
 		a.report.peersFailed(a.o.Log, l.failed)
 	}
-	if shared || a.wanted.overlaps(new, old) {
+	if shared || len(l.denied) > 0 || a.wanted.overlaps(new, old) {
 		return a.fullPass(ctx, n.complete)
 	}
 	c := a.wanted.repair(dirty)
@@ -120,7 +122,8 @@ func (a *Agent) apply(ctx context.Context, c kernel.Change, repairs map[string]i
 	if c.IsEmpty() {
 		return nil
 	}
-	err := a.kern.Apply(ctx, c)
+	denied, err := kernel.Unwritable(a.kern.Apply(ctx, c))
+	a.loop.deny(denied, &c.Put)
 	a.report.changed(a.o.Log, c, repairs, err)
 	if err != nil {
 		return fmt.Errorf("changing the kernel: %w", err)

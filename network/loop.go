@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/weft-network/weft/backend"
+	"github.com/weft-network/weft/network/kernel"
 	"github.com/weft-network/weft/subnet"
 )
 
@@ -27,6 +28,7 @@ type loop struct {
 	full   bool // the next pass must look at everything
 	shared bool // two peers want the same object: changes of one cannot be told from the other's
 	failed map[subnet.Subnets]error
+	denied map[kernel.Sysctl]error // parameters that are wrong and cannot be set from here
 
 	env subnet.Env // what subnet.env says; zero where that is not known
 }

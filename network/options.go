@@ -10,6 +10,8 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/weft-network/weft/backend"
+	"github.com/weft-network/weft/network/install"
+	"github.com/weft-network/weft/network/kernel"
 	"github.com/weft-network/weft/subnet"
 )
 
@@ -37,6 +39,11 @@ type Options struct {
 
 	SubnetFile string // subnet.env, for the CNI plugin; beside it comes a file ".waiting" until there is one
 	StateFile  string // last good snapshot, for a start without the store; "" keeps none
+	SysctlDir  string // where kernel parameters are written; default /proc/sys
+
+	// Install puts CNI plugins and configuration on the host, the configuration when the node is ready for pods; nil
+	// installs nothing.
+	Install *install.Installer
 
 	RenewMargin time.Duration // a lease that has less than this left is a warning: it is not being renewed; 0 warns never
 	StoreGrace  time.Duration // how long to wait for the store before the last good snapshot serves; default 3 s
@@ -44,7 +51,7 @@ type Options struct {
 
 	Version string             // for status
 	Log     logrus.FieldLogger // changes, warnings and what is waited for; nil logs nothing
-	Ready   func()             // called once, when the node is ready for pods, and must return soon; may be nil
+	Ready   func()             // called once, when the node is ready for pods and Install is done, and must return soon; may be nil
 }
 
 // UplinkRules say how the uplink is chosen. The first rule that is set decides; the default is the default route.
@@ -80,6 +87,9 @@ func (o *Options) check() error {
 	}
 	if o.Resync == 0 {
 		o.Resync = 10 * time.Minute
+	}
+	if o.SysctlDir == "" {
+		o.SysctlDir = kernel.SysctlDir
 	}
 	if o.Log == nil {
 		quiet := logrus.New()

@@ -53,7 +53,8 @@ func (a *Agent) letPodsIn() error {
 	if a.report.becomeReady(env.MTU) {
 		a.tell.ring()
 		a.save.ring()
-		if a.o.Ready != nil {
+		a.equip.ring()
+		if a.o.Ready != nil && a.o.Install == nil {
 			a.o.Ready()
 		}
 	}

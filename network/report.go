@@ -37,6 +37,7 @@ type report struct {
 	inStep   bool // the last pass left nothing different
 	complete bool // and knew every lease of the store
 	ready    bool // the node has been ready for pods once
+	equipped bool // the container runtime was told of the network
 }
 
 // waiting says what somebody waits for, or with nil that he no longer does.

@@ -117,6 +117,7 @@ func (a *Agent) notReady() []string {
 	add(r.fire.Error != "", "firewall: "+r.fire.Error)
 	add(!r.fire.InStep && r.fire.Error == "" && len(why) == 0, "the firewall rules are not in place yet")
 	add(!r.ready && len(why) == 0, "weftd is starting")
+	add(a.o.Install != nil && !r.equipped && len(why) == 0, "the CNI configuration is not installed yet")
 	return why
 }
 

@@ -36,7 +36,7 @@ func (w *wanted) hear(e kernel.Events) bool {
 		}
 		w.all = w.all || len(e.Gone.Links) > 0
 	}
-	return w.all || w.uplink || !w.dirty.IsEmpty()
+	return w.all || w.uplink || !w.dirty.IsEmpty() || len(e.Seen.Sysctls) > 0 // one that could not be set may be right now
 }
 
 // compare marks the keys at which the kernel differs from want, and unmarks those at which it no longer does.

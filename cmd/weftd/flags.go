@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/weft-network/weft/network"
+	"github.com/weft-network/weft/network/install"
 	"github.com/weft-network/weft/subnet"
 	"github.com/weft-network/weft/subnet/kube"
 )
@@ -33,6 +34,10 @@ type options struct {
 	ipMasq, noRandomFully, forwardRules, blackhole bool
 	firewall                                       string
 	resync                                         int
+
+	cniInstall bool
+	cni        install.Options
+	sysctlDir  string
 
 	healthzIP   string
 	healthzPort int
@@ -79,6 +84,14 @@ func flagSet(o *options) *pflag.FlagSet {
 	f.StringVar(&o.stateDir, "state-dir", "/var/lib/weft", "where the last known leases are kept for a start without the store; empty keeps none")
 	f.IntVar(&o.renewMargin, "subnet-lease-renew-margin", 60, "warn when the lease, which is kept alive all the time, has less than this left, minutes")
 
+	f.BoolVar(&o.cniInstall, "cni-install", false, "install CNI plugins and configuration on this host, the configuration when the node is ready for pods")
+	f.StringVar(&o.cni.SourceDir, "cni-source-dir", "/opt/cni/bin", "folder of the plugins to install")
+	f.StringVar(&o.cni.BinDir, "cni-bin-dir", "/opt/cni/bin", "where the container runtime looks for plugins; a newer or another's plugin there is left alone")
+	f.StringVar(&o.cni.Conf, "cni-conf", "/etc/kube-flannel/cni-conf.json", "the CNI configuration to install; changes are applied while running")
+	f.StringVar(&o.cni.ConfDir, "cni-conf-dir", "/etc/cni/net.d", "where the container runtime looks for configurations")
+	f.StringVar(&o.cni.ConfName, "cni-conf-name", "10-weft.conflist", "name of the configuration there; the runtime takes the first")
+
+	f.StringVar(&o.sysctlDir, "sysctl-dir", "/proc/sys", "where kernel parameters are written; in a container without privileges a mount of the host's /proc/sys/net, less net")
 	f.BoolVar(&o.ipMasq, "ip-masq", false, "masquerade what pods send out of the cluster; net-conf.json may say otherwise for a family")
 	f.BoolVar(&o.noRandomFully, "ip-masq-fully-random-disable", false, "do not choose the source ports of masqueraded connections at random")
 	f.BoolVar(&o.forwardRules, "iptables-forward-rules", true, "accept forwarded packets of pods where a rule of the host would drop them")
@@ -200,6 +213,9 @@ func (o *options) check() error {
 	oneOf("firewall", o.firewall, "auto", "nftables", "iptables")
 	oneOf("log-format", o.logFormat, "text", "json")
 	oneOf("log-level", o.logLevel, "error", "warning", "info", "debug")
+	if err := o.cni.Check(); o.cniInstall && err != nil {
+		errs = append(errs, fmt.Errorf("--cni-install: %w", err))
+	}
 	if o.subnetFile == "" {
 		errs = append(errs, errors.New("--subnet-file is empty: the CNI plugin needs the file"))
 	}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/weft-network/weft/cmd/internal/wire"
 	"github.com/weft-network/weft/network"
+	"github.com/weft-network/weft/network/install"
 	"github.com/weft-network/weft/subnet/etcd"
 	"github.com/weft-network/weft/subnet/kube"
 )
@@ -43,7 +44,7 @@ func serve(ctx context.Context, o options, log logrus.FieldLogger) error {
 		Firewall: o.firewall, FirewallResync: time.Duration(o.resync) * time.Second,
 		Uplink:     o.uplink,
 		Masquerade: o.ipMasq, RandomFully: !o.noRandomFully, Forward: o.forwardRules, Blackhole: o.blackhole,
-		SubnetFile: o.subnetFile, StateFile: stateFile(o.stateDir),
+		SubnetFile: o.subnetFile, StateFile: stateFile(o.stateDir), SysctlDir: o.sysctlDir, Install: o.installer(log),
 		RenewMargin: time.Duration(o.renewMargin) * time.Minute,
 		Version:     version, Log: log, Ready: func() { tellSystemd(log); close(ready) },
 	})
@@ -69,6 +70,15 @@ func (o options) stores(log logrus.FieldLogger) wire.Stores {
 		Etcd: etcd.Options{Endpoints: strings.Split(o.etcdEndpoints, ","), Prefix: o.etcdPrefix,
 			CAFile: o.etcdCA, CertFile: o.etcdCert, KeyFile: o.etcdKey, Username: o.etcdUser, Password: o.etcdPassword, Logger: log},
 	}
+}
+
+// installer is what the flags say of installing; nil where nothing is installed.
+func (o options) installer(log logrus.FieldLogger) *install.Installer {
+	if !o.cniInstall {
+		return nil
+	}
+	o.cni.Log = log
+	return install.New(o.cni)
 }
 
 // stateFile is where the last good snapshot is kept; "" where none is.

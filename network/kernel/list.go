@@ -16,13 +16,22 @@ import (
 // later. All its methods are safe for concurrent use.
 type Kernel struct {
 	namespace *os.File
+	sysctlDir string
 	watched   watched
 	mu        sync.Mutex // guards socket
 	socket    *socket
 }
 
+// SysctlDir is where kernel parameters are, and are written unless a caller says otherwise.
+const SysctlDir = "/proc/sys"
+
 // Open opens a Kernel to the network namespace of the calling thread. The caller closes it.
-func Open() (*Kernel, error) {
+func Open() (*Kernel, error) { return OpenWithSysctls(SysctlDir) }
+
+// OpenWithSysctls is Open for a process that may write the kernel's parameters in another folder than SysctlDir only: in
+// a container without privileges that one is read-only, and a mount of the host's /proc/sys/net elsewhere is not. They
+// are read in SysctlDir in any case.
+func OpenWithSysctls(dir string) (*Kernel, error) {
 	namespace, err := os.Open("/proc/thread-self/ns/net")
 	if err != nil {
 		return nil, fmt.Errorf("find the network namespace: %w", err)
@@ -32,7 +41,7 @@ func Open() (*Kernel, error) {
 		namespace.Close()
 		return nil, err
 	}
-	return &Kernel{namespace: namespace, socket: s}, nil
+	return &Kernel{namespace: namespace, sysctlDir: dir, socket: s}, nil
 }
 
 // Close releases what Open took. It changes nothing in the kernel. It is to be called when no other method runs any more.
