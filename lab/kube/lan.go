@@ -181,3 +181,23 @@ func (m *machine) cable(set func(netlink.Link) error) error {
 	}
 	return nil
 }
+
+// hasAddr tells whether a device of the calling thread's network namespace has one of the addresses.
+func hasAddr(addrs [2]netip.Addr) bool {
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return false
+	}
+	defer h.Close()
+	list, err := h.AddrList(nil, netlink.FAMILY_ALL)
+	if err != nil {
+		return false
+	}
+	for _, a := range list {
+		ip, _ := netip.AddrFromSlice(a.IP)
+		if ip = ip.Unmap(); ip == addrs[0] || ip == addrs[1] {
+			return true
+		}
+	}
+	return false
+}

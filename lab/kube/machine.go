@@ -250,13 +250,18 @@ func (m *machine) Start(cmd *exec.Cmd) error {
 func (m *machine) Run(name string, args ...string) (string, error) {
 	cmd := exec.Command("/usr/bin/env", append([]string{name}, args...)...)
 	cmd.Env = m.environment()
+	return m.output(cmd, name+" "+strings.Join(args, " "))
+}
+
+// output runs a command inside the machine; what is how errors call it.
+func (m *machine) output(cmd *exec.Cmd, what string) (string, error) {
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := m.Start(cmd); err != nil {
 		return "", err
 	}
 	if err := cmd.Wait(); err != nil {
-		return out.String(), fmt.Errorf("run %s %s on %s: %w\n%s", name, strings.Join(args, " "), m.name, err, out.String())
+		return out.String(), fmt.Errorf("run %s on %s: %w\n%s", what, m.name, err, out.String())
 	}
 	return out.String(), nil
 }

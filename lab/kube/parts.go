@@ -16,6 +16,7 @@ type Parts struct {
 	Kubernetes string   // folder with the components
 	Containerd string   // folder with containerd, its shim and ctr
 	Runc       string   // program
+	Pod        string   // program of the pods' image
 	Images     []string // files that every node gets
 }
 
@@ -41,7 +42,11 @@ func Prepare(ctx context.Context, root, bin, out string, progress func(string)) 
 		return p, err
 	}
 	progress("making the images of Weft and of the pods")
-	if p.Images, err = makeImages(ctx, root, bin, out); err != nil {
+	p.Pod = filepath.Join(out, "pod")
+	if err = run(ctx, root, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", p.Pod, "./lab/kube/pod"); err != nil {
+		return p, err
+	}
+	if p.Images, err = makeImages(ctx, root, bin, p.Pod, out); err != nil {
 		return p, fmt.Errorf("making images: %w", err)
 	}
 	return p, nil
@@ -59,7 +64,7 @@ func (p Parts) link(dir string) error {
 			}
 		}
 	}
-	errs = append(errs, os.Symlink(p.Runc, filepath.Join(dir, "runc")))
+	errs = append(errs, os.Symlink(p.Runc, filepath.Join(dir, "runc")), os.Symlink(p.Pod, filepath.Join(dir, "pod")))
 	return errors.Join(errs...)
 }
 
@@ -71,11 +76,7 @@ type image struct {
 }
 
 // makeImages makes the images as files in out.
-func makeImages(ctx context.Context, root, bin, out string) ([]string, error) {
-	pod := filepath.Join(out, "pod")
-	if err := run(ctx, root, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", pod, "./lab/kube/pod"); err != nil {
-		return nil, err
-	}
+func makeImages(ctx context.Context, root, bin, pod, out string) ([]string, error) {
 	maker := filepath.Join(out, "make-image")
 	if err := run(ctx, filepath.Join(root, "dist/image"), "go", "build", "-o", maker, "."); err != nil {
 		return nil, err

@@ -119,8 +119,9 @@ func (w *world) addNode() *node {
 	if w.dual {
 		internal = append(internal, object{"type": "InternalIP", "address": addrs[1]})
 	}
-	w.do("POST", "/api/v1/nodes", object{"apiVersion": "v1", "kind": "Node", "metadata": object{"name": n.name},
-		"spec": object{"podCIDR": cidrs[0], "podCIDRs": cidrs}, "status": object{"addresses": internal}})
+	w.do("POST", "/api/v1/nodes", object{"apiVersion": "v1", "kind": "Node",
+		"metadata": object{"name": n.name, "annotations": object{"node.alpha.kubernetes.io/ttl": "0"}}, // flanneld panics without any
+		"spec":     object{"podCIDR": cidrs[0], "podCIDRs": cidrs}, "status": object{"addresses": internal}})
 	w.nodes = append(w.nodes, n)
 	return n
 }
