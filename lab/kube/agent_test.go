@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // agent is a weftd that runs for a Node.
@@ -78,6 +79,15 @@ func (k *cluster) run(bin, node string, flags ...string) *agent {
 		sweep()
 	})
 	return a
+}
+
+// stop ends the agent, and returns when it has ended. What it put into the kernel stays.
+func (a *agent) stop() {
+	a.k.t.Helper()
+	must(a.k.t, a.cmd.Process.Signal(unix.SIGTERM))
+	if err := a.cmd.Wait(); err != nil {
+		a.k.t.Errorf("weftd ended with %v", err)
+	}
 }
 
 // logName is the file in the folder of an agent that its log is in.

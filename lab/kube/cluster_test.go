@@ -35,6 +35,7 @@ func begin(t *testing.T, c *ControlPlane) *cluster {
 	t.Helper()
 	k := &cluster{t: t, c: c, line: newFront(t), dir: t.TempDir()}
 	k.do("DELETE", "/api/v1/nodes", nil)
+	k.do("DELETE", "/api/v1/namespaces/default/events", nil)
 	if err := c.Kubeconfig(k.kubeconfig(), "weft"); err != nil {
 		t.Fatal(err)
 	}

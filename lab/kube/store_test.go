@@ -32,6 +32,11 @@ func TestStore(t *testing.T) {
 		"agent":                   testAgent,
 		"embedding":               testEmbedding,
 		"host service":            testHostService,
+		"one address for two":     testTogether,
+		"rival that is gone":      testRivalIsGone,
+		"writes":                  testWrites,
+		"Events":                  testEvents,
+		"condition is left alone": testConditionIsLeft,
 		"footprint":               testFootprint,
 	} {
 		t.Run(name, func(t *testing.T) { test(begin(t, c)) })
@@ -59,6 +64,13 @@ func start(t *testing.T) *ControlPlane {
 			{"apiGroups": []string{""}, "resources": []string{"nodes"}, "verbs": []string{"get", "list", "watch", "patch"}},
 			{"apiGroups": []string{""}, "resources": []string{"nodes/status"}, "verbs": []string{"patch"}},
 		}})
+	k.do("POST", "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles", object{
+		"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": object{"name": "weft"},
+		"rules": []object{{"apiGroups": []string{""}, "resources": []string{"events"}, "verbs": []string{"create", "patch"}}}})
+	k.do("POST", "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings", object{
+		"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": object{"name": "weft"},
+		"roleRef":  object{"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "weft"},
+		"subjects": []object{{"kind": "User", "name": "weft", "apiGroup": "rbac.authorization.k8s.io"}}})
 	k.do("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", object{
 		"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": object{"name": "weft"},
 		"roleRef":  object{"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "weft"},
