@@ -32,7 +32,8 @@ const echoPort = 7
 func (n *node) addPod(plugin string) *pod {
 	t := n.w.t
 	t.Helper()
-	p := &pod{NS: kerneltest.NewNS(t), n: n, plugin: plugin, name: fmt.Sprintf("%s-pod%d", n.name, len(n.pods))}
+	p := &pod{NS: kerneltest.NewNS(t), n: n, plugin: plugin, name: fmt.Sprintf("%s-pod%d", n.name, n.made)}
+	n.made++
 	n.Do(t, func() {
 		c, list, rt := p.cni()
 		result, err := c.AddNetworkList(context.Background(), list, rt)

@@ -88,6 +88,7 @@ type node struct {
 	dir    string
 	agent  *agent
 	pods   []*pod
+	made   int // pods
 }
 
 // addNode makes a machine and its Node, with pod CIDRs as a controller manager gives them.
