@@ -46,7 +46,7 @@ func status(err error) int {
 
 // outside prepares, and runs this binary again inside.
 func outside() (err error) {
-	root, err := filepath.Abs("../../..")
+	top, err := filepath.Abs(root)
 	if err != nil {
 		return err
 	}
@@ -56,10 +56,10 @@ func outside() (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(out)) }()
 	bin := filepath.Join(out, "bin")
-	if err := build(root, bin); err != nil {
+	if err := build(top, bin); err != nil {
 		return err
 	}
-	parts, err := kube.Prepare(context.Background(), root, bin, out, func(what string) { fmt.Println(what) })
+	parts, err := kube.Prepare(context.Background(), top, bin, out, func(what string) { fmt.Println(what) })
 	if err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func outside() (err error) {
 }
 
 // build builds what make build builds.
-func build(root, bin string) error {
+func build(top, bin string) error {
 	const weft, plugins = "github.com/weft-network/weft/cmd/", "github.com/containernetworking/plugins/plugins/"
 	for dir, packages := range map[string][]string{
 		bin: {weft + "weftd", weft + "weftctl"},
@@ -88,7 +88,7 @@ func build(root, bin string) error {
 			return err
 		}
 		cmd := exec.Command("go", append([]string{"build", "-trimpath", "-tags", "grpcnotrace", "-ldflags", "-s -w -X main.version=e2e", "-o", dir + "/"}, packages...)...)
-		cmd.Dir = root
+		cmd.Dir = top
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
 		if text, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("go build %v: %w\n%s", packages, err, text)
@@ -107,7 +107,7 @@ func parts(t *testing.T) kube.Parts {
 	return p
 }
 
-// up starts a cluster that ends with the test. The logs of its components are shown where the test fails.
+// up starts a cluster that ends with the test. What the agents and kubelets said last is shown where the test fails.
 func up(t *testing.T, o kube.Setup) *kube.Cluster {
 	t.Helper()
 	o.Parts = parts(t)
@@ -117,9 +117,29 @@ func up(t *testing.T, o kube.Setup) *kube.Cluster {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(c.LastWords())
+		}
 		if err := c.Close(); err != nil {
 			t.Error(err)
 		}
 	})
+	return c
+}
+
+// root is the top of the clone.
+const root = "../../.."
+
+// installed starts a cluster with Weft, installed from the manifest with the cluster's families.
+func installed(t *testing.T, o kube.Setup) *kube.Cluster {
+	t.Helper()
+	c := up(t, o)
+	manifest, err := c.Manifest(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Install(t.Context(), manifest); err != nil {
+		t.Fatal(err)
+	}
 	return c
 }
