@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/sirupsen/logrus"
 
@@ -104,7 +105,7 @@ func (i *Installer) Retract() (removed bool, err error) {
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("removing the CNI configuration of before the reboot: %w%s", err, remedy(err))
+		return false, fmt.Errorf("removing the CNI configuration %s of before the reboot: %w", i.target(), cause(err))
 	}
 	return true, nil
 }
@@ -151,10 +152,20 @@ func removeAll(paths []string) error {
 	return errors.Join(errs...)
 }
 
+// cause is what the system said, without the name of a temporary file, which would make the same failure another
+// sentence each time; with it comes what to do about it.
+func cause(err error) error {
+	var errno syscall.Errno
+	if !errors.As(err, &errno) {
+		return err
+	}
+	return fmt.Errorf("%w%s", errno, remedy(err))
+}
+
 // remedy says what to do about an error of writing on the host, or nothing.
 func remedy(err error) string {
 	switch {
-	case errors.Is(err, errReadOnly):
+	case errors.Is(err, syscall.EROFS):
 		return "; it is mounted read-only: mount the host's folder writable, or leave out --cni-install"
 	case errors.Is(err, fs.ErrPermission):
 		return "; give the folder to root (chown root), or weftd the capability DAC_OVERRIDE"
@@ -204,7 +215,7 @@ func (i *Installer) conf(letPodsIn bool, out *Outcome) error {
 	if err == nil {
 		return nil
 	}
-	err = fmt.Errorf("installing the CNI configuration: %w%s", err, remedy(err))
+	err = fmt.Errorf("installing the CNI configuration %s: %w", i.target(), cause(err))
 	if errInForce == nil {
 		out.Warnings = append(out.Warnings, err.Error()+"; the old one stays in force")
 		return nil

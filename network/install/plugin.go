@@ -10,12 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 )
-
-// errReadOnly is the error of writing to a file system that is mounted read-only.
-const errReadOnly = unix.EROFS
 
 // look is what was found out of a plugin, and of which two files.
 type look struct {
@@ -77,9 +72,9 @@ func (i *Installer) plugins(ctx context.Context, out *Outcome) error {
 		case err == nil && v.install:
 			out.Changed = append(out.Changed, path)
 		case err != nil && v.absent:
-			errs = append(errs, fmt.Errorf("installing the CNI plugin %s: %w%s", path, err, remedy(err)))
+			errs = append(errs, fmt.Errorf("installing the CNI plugin %s: %w", path, cause(err)))
 		case err != nil && v.install:
-			out.Warnings = append(out.Warnings, fmt.Sprintf("replacing the CNI plugin %s, which %s: %v%s; the old one stays", path, v.reason, err, remedy(err)))
+			out.Warnings = append(out.Warnings, fmt.Sprintf("replacing the CNI plugin %s, which %s: %v; the old one stays", path, v.reason, cause(err)))
 		case err != nil:
 			out.Warnings = append(out.Warnings, fmt.Sprintf("comparing the CNI plugin %s with Weft's: %v; the old one stays", path, err))
 		}
