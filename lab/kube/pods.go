@@ -25,7 +25,8 @@ type Pod struct {
 	Labels      map[string]string // beside app=NAME
 	Annotations map[string]string
 	HostNetwork bool
-	HostPort    int // of the node, for port 80; 0 for none
+	HostPort    int  // of the node, for port 80; 0 for none
+	Probed      bool // the kubelet asks for /ready and /alive at port 80, every second
 
 	Addrs [2]netip.Addr // what the pod was given
 
@@ -45,6 +46,11 @@ func (p *Pod) object() map[string]any {
 	container := map[string]any{"name": "pod", "image": PodImage, "imagePullPolicy": "Never", "ports": []any{port}}
 	if p.Command != nil {
 		container["args"] = p.Command
+	}
+	if p.Probed {
+		for kind, path := range map[string]string{"readinessProbe": "/ready", "livenessProbe": "/alive"} {
+			container[kind] = map[string]any{"httpGet": map[string]any{"path": path, "port": 80}, "periodSeconds": 1, "timeoutSeconds": 5}
+		}
 	}
 	spec := map[string]any{"hostNetwork": p.HostNetwork, "terminationGracePeriodSeconds": 1, "containers": []any{container},
 		"tolerations": []any{map[string]any{"operator": "Exists"}}}

@@ -10,13 +10,15 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 )
 
 const usage = `usage: pod pause                 wait
        pod serve [PORT]          say over HTTP and UDP who asked, at port 80 unless told otherwise
        pod get URL               ask over HTTP
+       pod ask [-bytes N] [-from ADDRESS] tcp|udp ADDRESS:PORT
+                                 ask with N bytes that have to come back: who answers, who is seen there, who asks
        pod ping ADDRESS:PORT     ask over UDP every 10 ms until SIGINT or SIGTERM, and tell how many answers were lost
+       pod api                   ask the API server for its version, by its Service
 `
 
 func main() {
@@ -34,11 +36,15 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	case len(args) == 1 && args[0] == "pause":
 		return pause(ctx)
 	case len(args) == 1 && args[0] == "serve":
-		return serve(ctx, "80")
+		return serve(ctx, "80", out)
 	case len(args) == 2 && args[0] == "serve":
-		return serve(ctx, args[1])
+		return serve(ctx, args[1], out)
 	case len(args) == 2 && args[0] == "get":
 		return get(ctx, args[1], out)
+	case len(args) > 0 && args[0] == "ask":
+		return ask(ctx, args[1:], out)
+	case len(args) == 1 && args[0] == "api":
+		return api(ctx, out)
 	case len(args) == 2 && args[0] == "ping":
 		return ping(ctx, args[1], out)
 	}
@@ -63,7 +69,7 @@ func pause(ctx context.Context) error {
 
 // get asks once.
 func get(ctx context.Context, url string, out io.Writer) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {

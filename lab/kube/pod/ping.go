@@ -7,47 +7,11 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 )
-
-// serve says "HOSTNAME ADDRESS:PORT" to whoever asks over HTTP, the address being the asker's, and the same behind what was
-// sent over UDP.
-func serve(ctx context.Context, port string) error {
-	name, err := os.Hostname()
-	if err != nil {
-		return err
-	}
-	packets, err := net.ListenPacket("udp", ":"+port)
-	if err != nil {
-		return err
-	}
-	web := &http.Server{Addr: ":" + port, ReadHeaderTimeout: 5 * time.Second,
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "%s %s\n", name, r.RemoteAddr) })}
-	stop := context.AfterFunc(ctx, func() { web.Close(); packets.Close() })
-	defer stop()
-	g := errgroup.Group{}
-	g.Go(web.ListenAndServe)
-	g.Go(func() error {
-		buf := make([]byte, 1500)
-		for {
-			n, from, err := packets.ReadFrom(buf)
-			if err != nil {
-				return err
-			}
-			if _, err := packets.WriteTo(append(buf[:n:n], from.String()...), from); err != nil {
-				fmt.Fprintln(os.Stderr, "answering", from, err)
-			}
-		}
-	})
-	if err := g.Wait(); ctx.Err() == nil {
-		return err
-	}
-	return nil
-}
 
 // The rhythm of ping, and how long the last answers may take.
 const (
