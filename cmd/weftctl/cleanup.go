@@ -22,6 +22,10 @@ records of which pod has which address. Kernel parameters such as
 net.ipv4.ip_forward stay in any case: others may rely on them by now. Programs,
 and the lease in etcd, stay too; the lease ends by itself after a day.
 
+With --for-flannel it takes off only what flanneld has no use for, and may run
+while flanneld does: Weft's rules and its routes of last resort, its saved leases
+and, where there is another, its CNI configuration. Pods notice nothing.
+
 Routes that flannel made in host-gw mode carry no mark. They are recognized by
 the cluster's network, which is read from subnet.env and the saved leases;
 where both are gone, name the network config with --config.
@@ -31,6 +35,7 @@ Exit status: 0 all clean, 2 something could not be removed.`
 // cleanup is what the command line asks for.
 type cleanup struct {
 	dryRun, force, cni            bool
+	forFlannel                    bool
 	subnetFile, stateDir, socket  string
 	config                        string // net-conf.json; "" where none is given
 	bridge                        string
@@ -52,11 +57,13 @@ func newCleanupCommand(env func(string) string) *cobra.Command {
 	f.BoolVar(&c.dryRun, "dry-run", false, "say what would be removed, and remove nothing")
 	f.BoolVar(&c.force, "force", false, "go on although weftd or flanneld runs here, or pods are attached to the bridge")
 	f.BoolVar(&c.cni, "cni", false, "remove the bridge, the CNI configuration and the records of pods' addresses too")
+	f.BoolVar(&c.forFlannel, "for-flannel", false, "remove only what flanneld, which has taken over, has no use for")
 	f.StringVar(&c.config, "config", "", "network config (net-conf.json) by which flannel's routes are recognized")
 	f.StringVar(&c.bridge, "bridge", "cni0", "bridge to remove with --cni, beside those that the CNI configuration names")
 	f.StringVar(&c.subnetFile, "subnet-file", fromEnv(env, "WEFTD_SUBNET_FILE", "/run/flannel/subnet.env"), "subnet.env, as weftd is told")
 	f.StringVar(&c.stateDir, "state-dir", fromEnv(env, "WEFTD_STATE_DIR", "/var/lib/weft"), "where the leases are saved, as weftd is told")
 	f.StringVar(&c.socket, "socket", fromEnv(env, "WEFTD_SOCKET", defaultSocket), "unix socket of weftd")
+	cmd.MarkFlagsMutuallyExclusive("for-flannel", "cni")
 	f.StringVar(&c.cniConfig, "cni-config-dir", "/etc/cni/net.d", "folder of the CNI configuration")
 	f.StringVar(&c.cniData, "cni-data-dir", "/var/lib/cni/flannel", "folder of the CNI plugin's records")
 	f.StringVar(&c.hostLocal, "cni-ipam-dir", "/var/lib/cni/networks", "folder of the records of host-local")
@@ -86,11 +93,14 @@ func (c cleanup) run(ctx context.Context, stdout io.Writer) error {
 	}
 	places := []func(context.Context) findings{
 		func(ctx context.Context) findings {
-			f := c.inKernel(ctx, scope)
+			f := c.allInKernel(ctx, scope)
 			f.notes = notes
 			return f
 		},
 		c.foreignDevices, c.inFirewall, c.files, c.ofCNI,
+	}
+	if c.forFlannel {
+		places = c.besideFlannel()
 	}
 	var errs []error
 	done := 0
@@ -107,9 +117,17 @@ func (c cleanup) run(ctx context.Context, stdout io.Writer) error {
 	}
 	err = errors.Join(errs...)
 	if done == 0 && err == nil {
-		fmt.Fprintln(stdout, "nothing of Weft's or flannel's is on this host")
+		fmt.Fprintln(stdout, c.nothing())
 	}
 	return err
+}
+
+// nothing says that nothing was found.
+func (c cleanup) nothing() string {
+	if c.forFlannel {
+		return "nothing that only Weft has a use for is on this host"
+	}
+	return "nothing of Weft's or flannel's is on this host"
 }
 
 // take removes one leftover and says so.
@@ -140,6 +158,9 @@ func (c cleanup) mayRun() error {
 		return fmt.Errorf("find out whether an agent runs here: %w; --force goes on without knowing", err)
 	}
 	for _, a := range agents {
+		if c.forFlannel && a.name == "flanneld" {
+			continue
+		}
 		stop := cmp.Or(map[string]string{"weftd": "systemctl stop weftd"}[a.name], "systemctl stop flanneld, or remove its DaemonSet")
 		return fmt.Errorf("%s runs here (process %d) and would put things back: stop it first (%s), or go on with --force", a.name, a.pid, stop)
 	}

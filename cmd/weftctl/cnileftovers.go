@@ -27,6 +27,7 @@ func (p cniPlugin) ours() bool { return p.Type == "weft" || p.Type == "flannel" 
 type cniFile struct {
 	path    string
 	name    string   // of the network
+	types   []string // of plugins of ours
 	bridges []string // that the pods are attached to, where they are named
 }
 
@@ -89,7 +90,7 @@ func cniFiles(dir string) ([]cniFile, error) {
 	}
 	var files []cniFile
 	for _, e := range entries {
-		if !slices.Contains([]string{".conf", ".conflist", ".json"}, filepath.Ext(e.Name())) {
+		if !isConfiguration(e.Name()) {
 			continue
 		}
 		path := filepath.Join(dir, e.Name())
@@ -102,6 +103,11 @@ func cniFiles(dir string) ([]cniFile, error) {
 		}
 	}
 	return files, nil
+}
+
+// isConfiguration tells whether the container runtime reads a file of this name.
+func isConfiguration(name string) bool {
+	return slices.Contains([]string{".conf", ".conflist", ".json"}, filepath.Ext(name))
 }
 
 // readCNI reads one configuration; ok tells whether it is of a network of ours.
@@ -118,6 +124,7 @@ func readCNI(path string, text []byte) (file cniFile, ok bool) {
 	for _, p := range append(list.Plugins, single) {
 		if p.ours() {
 			ok = true
+			file.types = append(file.types, p.Type)
 			if p.Delegate.Bridge != "" {
 				file.bridges = append(file.bridges, p.Delegate.Bridge)
 			}

@@ -18,9 +18,9 @@ import (
 	"github.com/weft-network/weft/subnet"
 )
 
-// inKernel finds the devices and routes that are Weft's, or flannel's and look the same: it is the agent's own code with nothing
+// allInKernel finds the devices and routes that are Weft's, or flannel's and look the same: it is the agent's own code with nothing
 // wanted.
-func (c cleanup) inKernel(ctx context.Context, scope kernel.Scope) findings {
+func (c cleanup) allInKernel(ctx context.Context, scope kernel.Scope) findings {
 	k, err := kernel.Open()
 	if err != nil {
 		return findings{err: err}
@@ -30,19 +30,22 @@ func (c cleanup) inKernel(ctx context.Context, scope kernel.Scope) findings {
 	if err != nil {
 		return findings{err: err}
 	}
-	drop, what := describe(kernel.Diff(have, kernel.State{}).Drop)
-	var f findings
-	if len(what) > 0 {
-		f.found = []leftover{{what, func(ctx context.Context) error {
-			k, err := kernel.Open()
-			if err != nil {
-				return err
-			}
-			defer k.Close()
-			return k.Apply(ctx, kernel.Change{Drop: drop})
-		}}}
+	return inKernel(describe(kernel.Diff(have, kernel.State{}).Drop))
+}
+
+// inKernel are the findings of what is to be dropped from the kernel.
+func inKernel(drop kernel.State, what []string) findings {
+	if len(what) == 0 {
+		return findings{}
 	}
-	return f
+	return findings{found: []leftover{{what, func(ctx context.Context) error {
+		k, err := kernel.Open()
+		if err != nil {
+			return err
+		}
+		defer k.Close()
+		return k.Apply(ctx, kernel.Change{Drop: drop})
+	}}}}
 }
 
 // describe returns a line for each thing in s, and s without what goes by itself when its device goes.
@@ -160,9 +163,14 @@ func removeDevice(name string) func(context.Context) error {
 
 // inFirewall finds the rules of both.
 func (c cleanup) inFirewall(ctx context.Context) findings {
+	return rules(ctx, masq.CleanAll, masq.CleanFlannel)
+}
+
+// rules finds what some ways to clean up would remove from the firewall.
+func rules(ctx context.Context, ways ...func(ctx context.Context, dryRun bool) ([]string, error)) findings {
 	var f findings
 	var errs []error
-	for _, clean := range []func(ctx context.Context, dryRun bool) ([]string, error){masq.CleanAll, masq.CleanFlannel} {
+	for _, clean := range ways {
 		what, err := clean(ctx, true)
 		errs = append(errs, err)
 		if len(what) > 0 {
@@ -181,8 +189,12 @@ func (c cleanup) saved() string { return filepath.Join(c.stateDir, "leases.json"
 
 // files finds what weftd keeps on disk.
 func (c cleanup) files(context.Context) findings {
+	return c.own([]string{c.subnetFile, c.subnetFile + ".waiting", c.saved()})
+}
+
+// own finds these files of weftd's, and its socket.
+func (c cleanup) own(paths []string) findings {
 	var f findings
-	paths := []string{c.subnetFile, c.subnetFile + ".waiting", c.saved()}
 	if conn, err := net.Dial("unix", c.socket); err == nil {
 		conn.Close() // of an agent that lives on, with --force
 	} else {
