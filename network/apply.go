@@ -28,7 +28,6 @@ func (a *Agent) fullPass(ctx context.Context, complete bool) error {
 	before := a.wanted.replace(want)
 	c := kernel.Diff(have, want)
 	l.denied = nil
-	defer func() { a.report.warn(a.o.Log, "kernel parameters", l.denials()) }()
 	if !complete {
 		c.Drop = kernel.State{}
 	}
@@ -123,6 +122,7 @@ func (a *Agent) apply(ctx context.Context, c kernel.Change, repairs map[string]i
 		return nil
 	}
 	denied, err := kernel.Unwritable(a.kern.Apply(ctx, c))
+	repairs["sysctl"] = max(0, repairs["sysctl"]-len(denied))
 	a.loop.deny(denied, &c.Put)
 	a.report.changed(a.o.Log, c, repairs, err)
 	if err != nil {

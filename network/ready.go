@@ -18,6 +18,7 @@ const waitingAfter = 2 * time.Second
 // finish ends a pass that got as far as the kernel: it says how the pass went, and lets pods in when all is in place.
 func (a *Agent) finish(complete bool, err error) error {
 	a.report.step(a.o.Log, err)
+	a.report.warn(a.o.Log, "kernel parameters", a.loop.denials())
 	a.report.waiting("agent", err)
 	if err != nil {
 		return err
