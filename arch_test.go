@@ -107,7 +107,7 @@ var foreign = map[string][]string{
 	"github.com/google/nftables":             {"network/masq/", "lab/", "bench/"},
 	"github.com/coreos/go-iptables":          {"network/masq/"},
 	"go.etcd.io/etcd":                        {"subnet/etcd/", "lab/", "bench/"},
-	"k8s.io":                                 {"subnet/kube/"},
+	"k8s.io":                                 {"subnet/kube/", "bench/"},
 	"github.com/containernetworking/cni":     {"cmd/weft", "lab/"},
 	"github.com/containernetworking/plugins": {"cmd/weft", "lab/"},
 	"github.com/prometheus/client_golang":    {"network"},

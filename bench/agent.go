@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -37,16 +38,15 @@ func start(dir, log, name string, args ...string) (*agent, error) {
 	return a, nil
 }
 
-// startWeftd starts weftd as on a node that it has never been on.
-func startWeftd(dir string) (*agent, error) {
+// startWeftd starts weftd as on a node that it has never been on. The flags in store say where its peers are.
+func startWeftd(dir string, store []string) (*agent, error) {
 	state := filepath.Join(dir, "state")
 	if err := errors.Join(os.RemoveAll(state), os.MkdirAll(state, 0o755)); err != nil {
 		return nil, err
 	}
-	return start(dir, "weftd.log", "weftd",
-		"--etcd-endpoints", endpoint, "--etcd-prefix", prefix, "--iface", uplink, "--node-name", "bench", "--ip-masq",
+	return start(dir, "weftd.log", "weftd", append(slices.Clone(store), "--node-name", nodeName, "--ip-masq",
 		"--subnet-file", filepath.Join(state, "subnet.env"), "--state-dir", filepath.Join(state, "weft"),
-		"--socket", filepath.Join(state, "weftd.sock"))
+		"--socket", filepath.Join(state, "weftd.sock"))...)
 }
 
 // kill ends the program as a crash would.
@@ -68,11 +68,17 @@ func (a *agent) cpu() (time.Duration, error) {
 	return time.Duration(t.Nano()), nil
 }
 
-// memory is what the program has in memory, and the most that it had, in MiB.
-func (a *agent) memory() (now, most float64, err error) {
+// memory is what a program has in memory, in MiB.
+type memory struct {
+	now, most float64
+	program   float64 // of now: pages of its own file, which the kernel can take back at any time
+}
+
+// memory looks.
+func (a *agent) memory() (m memory, err error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", a.Process.Pid))
 	if err != nil {
-		return 0, 0, err
+		return m, err
 	}
 	for line := range strings.Lines(string(status)) {
 		fields := strings.Fields(line)
@@ -82,10 +88,12 @@ func (a *agent) memory() (now, most float64, err error) {
 		kib, _ := strconv.ParseFloat(fields[1], 64)
 		switch fields[0] {
 		case "VmRSS:":
-			now = kib / 1024
+			m.now = kib / 1024
 		case "VmHWM:":
-			most = kib / 1024
+			m.most = kib / 1024
+		case "RssFile:":
+			m.program = kib / 1024
 		}
 	}
-	return now, most, nil
+	return m, nil
 }

@@ -11,7 +11,7 @@ func (b *bench) idle(ctx context.Context, a *agent) error {
 	if err := b.watch.Quiet(15 * time.Second); err != nil {
 		return err
 	}
-	now, most, err := a.memory()
+	m, err := a.memory()
 	if err != nil {
 		return err
 	}
@@ -27,9 +27,9 @@ func (b *bench) idle(ctx context.Context, a *agent) error {
 		return err
 	}
 	used := after - before
-	b.report.addGoal(b.peers, "e", "memory (RSS) of weftd when settled", fmt.Sprintf("%.1f MiB", now), "below 30 MiB at 5,000", now < 30)
-	b.report.add(b.peers, "e", "memory (RSS) at most", fmt.Sprintf("%.1f MiB", most), "")
-	b.report.addGoal(b.peers, "f", "CPU in ten idle seconds", ms(used), "below 3 ms", used < 3*time.Millisecond)
+	b.goal("e", "memory (RSS) of weftd when settled", fmt.Sprintf("%.1f MiB", m.now), "below 30 MiB at 5,000", m.now < 30)
+	b.row("e", "memory (RSS) at most", fmt.Sprintf("%.1f MiB", m.most))
+	b.goal("f", "CPU in ten idle seconds", ms(used), "below 3 ms", used < 3*time.Millisecond)
 	return nil
 }
 

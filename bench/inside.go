@@ -28,6 +28,7 @@ var address = [4]byte{192, 168, 0, 1}
 type bench struct {
 	options
 	cluster *cluster
+	source  source
 	conn    *rtnl.Conn
 	watch   *rtnl.Watch
 	report  *report
@@ -51,6 +52,11 @@ func measureAll(ctx context.Context, o options, out io.Writer) (err error) {
 	for _, peers := range o.sizes() {
 		if err := b.measure(ctx, peers); err != nil {
 			return fmt.Errorf("%d peers: %w", peers, err)
+		}
+	}
+	if o.wants("kubernetes") {
+		if err := b.kubernetes(ctx); err != nil {
+			return fmt.Errorf("kubernetes: %w", err)
 		}
 	}
 	if o.wants("claims") {
@@ -86,7 +92,7 @@ func isolate(dir string) error {
 
 // measure takes everything that depends on the number of peers.
 func (b *bench) measure(ctx context.Context, peers int) (err error) {
-	b.peers, b.bare = peers, nil
+	b.peers, b.bare, b.source = peers, nil, fromEtcd()
 	if b.cluster, err = newCluster(ctx, filepath.Join(b.dir, "data", fmt.Sprint("etcd", peers)), peers); err != nil {
 		return err
 	}

@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"syscall"
+
+	"github.com/weft-network/weft/lab/kube"
 )
 
 // outside builds the programs, measures them inside of new namespaces, and writes down what came out.
@@ -49,7 +51,12 @@ func outside(ctx context.Context, o options, args []string, out io.Writer) error
 
 // build makes the programs as a release has them, and the plugin's own benchmark.
 func build(ctx context.Context, o options, dir string) error {
-	programs := []string{"build", "-trimpath", "-tags", "grpcnotrace", "-ldflags", "-s -w", "-o", dir + "/", "./bench/floor"}
+	if o.wants("kubernetes") {
+		if _, err := kube.Binaries(ctx, kubeSources); err != nil {
+			return err
+		}
+	}
+	programs := []string{"build", "-trimpath", "-tags", "grpcnotrace", "-ldflags", "-s -w", "-o", dir + "/", "./bench/floor", "./bench/informer"}
 	if o.weftd == "" {
 		programs = append(programs, "./cmd/weftd")
 	} else if err := copyProgram(filepath.Join(dir, "weftd"), o.weftd); err != nil {

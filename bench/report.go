@@ -55,6 +55,16 @@ func (r *report) addGoal(size int, point, what, value, goal string, reached bool
 	r.add(size, point, what, value, goal)
 }
 
+// row puts down a result about the cluster that there is now.
+func (b *bench) row(point, what, value string) {
+	b.report.add(b.peers, point, b.source.label+what, value, "")
+}
+
+// goal puts down such a result that has a goal.
+func (b *bench) goal(point, what, value, goal string, reached bool) {
+	b.report.addGoal(b.peers, point, b.source.label+what, value, goal, reached)
+}
+
 // addDamage puts down how long a repair took.
 func (r *report) addDamage(what string, took []time.Duration, made int) {
 	value := ms(median(took)) + " | " + ms(slices.Max(took))
