@@ -1,7 +1,6 @@
 package kube
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -198,67 +197,4 @@ func testAgent(k *cluster) {
 	k.do("DELETE", "/api/v1/nodes/node-2", nil)
 	k.line.join()
 	k.until("no peers", func() bool { return k.peers() == "" })
-}
-
-// testFootprint starts weftd among thousands of Nodes of a usual size, and says what it needs.
-func testFootprint(k *cluster) {
-	const nodes = 5000
-	uplink(k.t, "eth7", "192.168.0.1/16")
-	k.SetConfig(`{"Network": "10.0.0.0/8", "Backend": {"Type": "vxlan"}}`)
-	images := []object{}
-	for i := range 50 {
-		images = append(images, object{"names": []string{fmt.Sprintf("registry.example.org/team/image-%d@sha256:%064d", i, i), fmt.Sprintf("registry.example.org/team/image-%d:v1", i)}, "sizeBytes": i})
-	}
-	for n := range nodes {
-		cidr := fmt.Sprintf("10.%d.%d.0/24", n>>8, n&0xff)
-		k.do("POST", "/api/v1/nodes", object{"apiVersion": "v1", "kind": "Node", "metadata": object{"name": fmt.Sprint("many-", n), "annotations": object{
-			prefix + "kube-subnet-manager": "true", prefix + "backend-type": "vxlan", prefix + "public-ip": fmt.Sprintf("192.168.%d.%d", n>>8, n&0xff),
-			prefix + "backend-data": fmt.Sprintf(`{"VNI":1,"VtepMAC":"0e:00:00:00:%02x:%02x"}`, n>>8, n&0xff)}},
-			"spec": object{"podCIDR": cidr, "podCIDRs": []string{cidr}}, "status": object{"images": images}})
-	}
-	bin := weftd(k.t)
-	began := time.Now()
-	a := k.run(bin, "many-1", "--iface=eth7")
-	k.until("subnet.env", func() bool { return a.file("subnet.env") != "" })
-	took := time.Since(began)
-	if n := len(strings.Fields(k.peers())); n != nodes-1 {
-		k.t.Errorf("%d routes to peers, want %d", n, nodes-1)
-	}
-	peak := a.memory()
-	cpu, since := a.cpu(), time.Now()
-	k.until("rest", func() bool { // weftd tidies up some seconds after it is ready
-		if now := a.cpu(); now != cpu {
-			cpu, since = now, time.Now()
-		}
-		return time.Since(since) > 8*time.Second && time.Since(began) > 20*time.Second
-	})
-	settled := a.memory()
-	for n := range 1000 {
-		k.heartbeat(fmt.Sprint("many-", n))
-	}
-	k.t.Logf("%d Nodes: ready after %s; memory %s, settled %s; 1,000 heartbeats cost %s, then it is %s",
-		nodes, took.Round(time.Millisecond), peak, settled, a.cpu()-cpu, a.memory())
-}
-
-// memory is what the process has, now and at most.
-func (a *agent) memory() string {
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", a.cmd.Process.Pid))
-	var words []string
-	for line := range strings.Lines(string(text)) {
-		if strings.HasPrefix(line, "VmRSS:") || strings.HasPrefix(line, "VmHWM:") {
-			words = append(words, strings.Join(strings.Fields(line), " "))
-		}
-	}
-	return strings.Join(words, ", ")
-}
-
-// cpu is the time that the process has worked.
-func (a *agent) cpu() time.Duration {
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", a.cmd.Process.Pid))
-	_, rest, _ := strings.Cut(string(text), ") ")
-	var user, system int64
-	if f := strings.Fields(rest); len(f) > 12 {
-		_, _ = fmt.Sscan(f[11]+" "+f[12], &user, &system)
-	}
-	return time.Duration(user+system) * 10 * time.Millisecond
 }

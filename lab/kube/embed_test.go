@@ -10,8 +10,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -62,6 +64,45 @@ func testEmbedding(k *cluster) {
 	if diff := cmp.Diff(before, k.node("node-1")); diff != "" {
 		k.t.Errorf("the second run changed the Node:\n%s", diff)
 	}
+}
+
+// testBeats lets a peer's kubelet report again and again, which no pass over the kernel comes of.
+func testBeats(k *cluster) {
+	uplink(k.t, "eth7", "192.168.0.2/24")
+	k.SetConfig(single)
+	k.peerNode()
+	k.makeNode("node-1", "10.5.0.64/26")
+	k.internal("node-1", "192.168.0.2")
+	e := k.embed(program(k.t, "./Documentation/examples/embed"), k.t.TempDir())
+	const pass, answer = "weft_last_pass_timestamp_seconds", "weft_store_last_answer_timestamp_seconds"
+	now := func() float64 { return float64(time.Now().UnixMilli()) / 1000 }
+	k.until("rest", func() bool {
+		return e.get("/readyz") == "ok\n" && strings.HasPrefix(k.condition("node-1"), "False") && now()-e.metric(pass) > 2
+	})
+	before := e.metric(pass)
+	for range 60 {
+		k.heartbeat("node-2")
+	}
+	last := now()
+	k.heartbeat("node-2")
+	k.until("the last heartbeat", func() bool { return e.metric(answer) > last })
+	if after := e.metric(pass); after != before {
+		k.t.Errorf("heartbeats led to a pass at %.3f; the one before was at %.3f", after, before)
+	}
+	k.annotate("node-2", object{prefix + "backend-data": `{"VNI":1,"VtepMAC":"0e:00:00:00:00:03"}`})
+	k.until("a pass for a change", func() bool { return e.metric(pass) > before })
+	e.end()
+}
+
+// metric is the value of a metric without labels; 0 while it cannot be had.
+func (e *embedded) metric(name string) float64 {
+	m := regexp.MustCompile(`(?m)^` + name + ` (.*)$`).FindStringSubmatch(e.get("/metrics"))
+	if m == nil {
+		return 0
+	}
+	v, err := strconv.ParseFloat(m[1], 64)
+	must(e.k.t, err)
+	return v
 }
 
 // embedded is a program that carries Weft.

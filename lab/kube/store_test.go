@@ -37,7 +37,7 @@ func TestStore(t *testing.T) {
 		"writes":                  testWrites,
 		"Events":                  testEvents,
 		"condition is left alone": testConditionIsLeft,
-		"footprint":               testFootprint,
+		"heartbeats of peers":     testBeats,
 	} {
 		t.Run(name, func(t *testing.T) { test(begin(t, c)) })
 	}
