@@ -50,7 +50,7 @@ func (c conf) whyNot(err error) string {
 	if waiting := c.waiting(); waiting != "" {
 		return what + "; weftd is waiting: " + waiting
 	}
-	return what + `; weftd writes it: see whether it runs and what it says with "weftctl status" or "journalctl -u weftd"`
+	return what + `; weftd writes it: see whether it runs and what it says with "weftctl status", "journalctl -u weftd", or in Kubernetes "kubectl -n weft-system logs -l app.kubernetes.io/name=weft"`
 }
 
 // waiting returns the sentence in which weftd says what it is waiting for, "" while it is waiting for nothing.

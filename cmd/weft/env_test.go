@@ -29,7 +29,7 @@ func TestWaitForEnv(t *testing.T) {
 		{"appears", "", 3 * time.Second, "", 10, 3 * time.Second, ""},
 		{"is mended", "FLANNEL_MTU=", 3 * time.Second, "", 10, 3 * time.Second, ""},
 		{"comes too late", "", 3 * time.Second, "", 2, 2 * time.Second, "after 2s of waiting; DIR/subnet.env does not exist; weftd writes it: see whether it runs"},
-		{"never appears", "", 0, "", 10, 10 * time.Second, `does not exist; weftd writes it: see whether it runs and what it says with "weftctl status" or "journalctl -u weftd"`},
+		{"never appears", "", 0, "", 10, 10 * time.Second, `does not exist; weftd writes it: see whether it runs and what it says with "weftctl status", "journalctl -u weftd", or in Kubernetes "kubectl -n weft-system logs`},
 		{"weftd waits", "", 0, "the etcd at http://10.0.0.1:2379 does not answer\n", 10, 10 * time.Second, "does not exist; weftd is waiting: the etcd at http://10.0.0.1:2379 does not answer"},
 		{"weftd says too much", "", 0, strings.Repeat("é\x00\xff ", 1000), 0, 0, "weftd is waiting: é"},
 		{"no wait", "", 0, "", 0, 0, "after 0s of waiting"},
