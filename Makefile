@@ -33,6 +33,7 @@ demo: build ## three nodes and six pods on this machine: every pair pinged, then
 test: setup lint cross ## everything: lint, builds for all machines, all tests (kernel, end to end, documentation)
 	CGO_ENABLED=1 go test -race -p 2 -timeout 20m ./...
 	CGO_ENABLED=0 go test -C dist/image ./...
+	CGO_ENABLED=0 go test -C dist/manifests ./...
 
 bench: go ## measure at 1,000 and 5,000 peers: start, change to route, repair, memory, CPU, pod attach
 	go run ./bench
@@ -64,6 +65,9 @@ image: go ## an OCI image for amd64 and arm64 in bin/weft-image.tar, and what is
 	  $(addprefix -arch ,$(IMAGEARCHES)) -entrypoint /usr/local/bin/weftd -env PATH=/usr/local/bin \
 	  -root "$$root" -out '$(CURDIR)/bin/weft-image.tar' -sbom '$(CURDIR)/bin/weft-image.cdx.json'
 
+manifests: go ## render dist/chart into dist/kubernetes/weft.yaml
+	go run -C dist/manifests . ../chart ../kubernetes/weft.yaml
+
 lint: go ## gofmt, go vet, staticcheck
 	@echo 'gofmt, go vet, staticcheck'
 	unformatted=$$(gofmt -l .)
@@ -71,6 +75,7 @@ lint: go ## gofmt, go vet, staticcheck
 	go vet ./...
 	go run $(STATICCHECK) ./...
 	go vet -C dist/image ./...
+	go vet -C dist/manifests ./...
 
 cross: go ## build for every machine that Weft supports, keeping nothing
 	@for arch in $(ARCHES); do
