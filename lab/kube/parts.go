@@ -18,6 +18,7 @@ type Parts struct {
 	Runc       string   // program
 	Pod        string   // program of the pods' image
 	Images     []string // files that every node gets
+	ImageMaker string   // program that makes images
 }
 
 // The images that Prepare makes.
@@ -46,7 +47,11 @@ func Prepare(ctx context.Context, root, bin, out string, progress func(string)) 
 	if err = run(ctx, root, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", p.Pod, "./lab/kube/pod"); err != nil {
 		return p, err
 	}
-	if p.Images, err = makeImages(ctx, root, bin, p.Pod, out); err != nil {
+	p.ImageMaker = filepath.Join(out, "make-image")
+	if err := run(ctx, filepath.Join(root, "dist/image"), "go", "build", "-o", p.ImageMaker, "."); err != nil {
+		return p, fmt.Errorf("making images: %w", err)
+	}
+	if err := p.makeImages(ctx, bin, out); err != nil {
 		return p, fmt.Errorf("making images: %w", err)
 	}
 	return p, nil
@@ -75,32 +80,34 @@ type image struct {
 	files      map[string]string // path in the image: path here
 }
 
-// makeImages makes the images as files in out.
-func makeImages(ctx context.Context, root, bin, pod, out string) ([]string, error) {
-	maker := filepath.Join(out, "make-image")
-	if err := run(ctx, filepath.Join(root, "dist/image"), "go", "build", "-o", maker, "."); err != nil {
-		return nil, err
+// makeImages makes the images that every node gets as files in out.
+func (p *Parts) makeImages(ctx context.Context, bin, out string) error {
+	for _, i := range []image{
+		{"pause.tar", pauseImage, []string{"/pod", "pause"}, map[string]string{"pod": p.Pod}},
+		{"pod.tar", PodImage, []string{"/pod", "serve"}, map[string]string{"pod": p.Pod}},
+	} {
+		if err := i.make(ctx, p.ImageMaker, out); err != nil {
+			return err
+		}
+		p.Images = append(p.Images, filepath.Join(out, i.file))
 	}
-	weft := map[string]string{"usr/local/bin/weftd": filepath.Join(bin, "weftd"), "usr/local/bin/weftctl": filepath.Join(bin, "weftctl")}
+	weft, err := p.MakeWeft(ctx, WeftImage, bin, out)
+	p.Images = append(p.Images, weft)
+	return err
+}
+
+// MakeWeft makes an image of Weft from a folder as make build fills it, and returns its file in the folder out.
+func (p *Parts) MakeWeft(ctx context.Context, name, bin, out string) (string, error) {
+	files := map[string]string{"usr/local/bin/weftd": filepath.Join(bin, "weftd"), "usr/local/bin/weftctl": filepath.Join(bin, "weftctl")}
 	plugins, err := os.ReadDir(filepath.Join(bin, "cni"))
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	for _, e := range plugins {
-		weft["opt/cni/bin/"+e.Name()] = filepath.Join(bin, "cni", e.Name())
+		files["opt/cni/bin/"+e.Name()] = filepath.Join(bin, "cni", e.Name())
 	}
-	var files []string
-	for _, i := range []image{
-		{"pause.tar", pauseImage, []string{"/pod", "pause"}, map[string]string{"pod": pod}},
-		{"pod.tar", PodImage, []string{"/pod", "serve"}, map[string]string{"pod": pod}},
-		{"weft.tar", WeftImage, []string{"/usr/local/bin/weftd"}, weft},
-	} {
-		if err := i.make(ctx, maker, out); err != nil {
-			return nil, err
-		}
-		files = append(files, filepath.Join(out, i.file))
-	}
-	return files, nil
+	i := image{"weft.tar", name, []string{"/usr/local/bin/weftd"}, files}
+	return filepath.Join(out, i.file), i.make(ctx, p.ImageMaker, out)
 }
 
 // make makes the image.
