@@ -2,6 +2,7 @@ package network
 
 import (
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -39,7 +40,8 @@ type leaseChange struct{ old, new subnet.Lease }
 
 // update takes in a snapshot. It returns false, and takes in nothing, for one that would drop more than half of the
 // leases at once: a store that answers with next to nothing is more often broken than right, so it has to say it
-// twice. A lease that is gone serves on until forget: its node may only have lost it, and be claiming it again.
+// twice. A lease that is gone serves on until forget: its node may only have lost it, and be claiming it again. It does not
+// where its node has another one.
 func (p *picture) update(s subnet.Snapshot, now time.Time) (believed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -52,19 +54,42 @@ func (p *picture) update(s subnet.Snapshot, now time.Time) (believed bool) {
 		p.config = s.Config
 	}
 	p.faults, p.self = append([]subnet.Fault(nil), s.Faults...), s.Self
+	keys := s.Changed
 	if s.Changed == nil || !p.complete {
 		p.replace(s.Leases, now)
-		return true
-	}
-	for _, k := range s.Changed {
-		if l, ok := s.Leases[k]; ok {
-			delete(p.leaving, k)
-			p.change(k, l)
-		} else {
-			p.leave(k, now)
+		keys = slices.Collect(maps.Keys(s.Leases))
+	} else {
+		for _, k := range s.Changed {
+			if l, ok := s.Leases[k]; ok {
+				delete(p.leaving, k)
+				p.change(k, l)
+			} else {
+				p.leave(k, now)
+			}
 		}
 	}
+	p.moved(s, keys)
 	return true
+}
+
+// moved drops leases that are leaving where their node has another one, which is under one of keys: it does not claim
+// the old one again, and two leases with one MAC address would be in each other's way.
+func (p *picture) moved(s subnet.Snapshot, keys []subnet.Subnets) {
+	if len(p.leaving) == 0 {
+		return
+	}
+	now := map[string]bool{}
+	for _, k := range keys {
+		if l := s.Leases[k]; l.Node != "" {
+			now[l.Node] = true
+		}
+	}
+	for k := range p.leaving {
+		if now[p.leases[k].Node] {
+			delete(p.leaving, k)
+			p.change(k, subnet.Lease{})
+		}
+	}
 }
 
 // replace takes in all leases. What was known from disk only and is not among them goes at once.

@@ -227,3 +227,42 @@ func equalValues() cmp.Options {
 	return cmp.Options{cmp.AllowUnexported(news{}, leaseChange{}), cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
 		cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }), cmpopts.EquateEmpty()}
 }
+
+// TestPictureMovedNode gives a node another subnet: the old one does not linger beside it.
+func TestPictureMovedNode(t *testing.T) {
+	now := time.Unix(1000, 0)
+	at := func(text, node string) subnet.Lease {
+		l := subnet.Lease{Subnets: subnet.Subnets{netip.MustParsePrefix(text)}}
+		l.Node = node
+		return l
+	}
+	old, moved, other, unnamed := at("10.5.1.0/24", "a"), at("10.5.9.0/24", "a"), at("10.5.2.0/24", "b"), at("10.5.3.0/24", "")
+	all := func(leases ...subnet.Lease) map[subnet.Subnets]subnet.Lease {
+		m := map[subnet.Subnets]subnet.Lease{}
+		for _, l := range leases {
+			m[l.Subnets] = l
+		}
+		return m
+	}
+	for _, tt := range []struct {
+		name    string
+		after   map[subnet.Subnets]subnet.Lease
+		changed []subnet.Subnets
+		want    map[subnet.Subnets]subnet.Lease
+	}{
+		{"deleted and made again at once", all(moved, other, unnamed), []subnet.Subnets{old.Subnets, moved.Subnets}, all(moved, other, unnamed)},
+		{"in a picture that is new as a whole", all(moved, other, unnamed), nil, all(moved, other, unnamed)},
+		{"another node's subnet is new", all(at("10.5.9.0/24", "c"), other, unnamed), []subnet.Subnets{old.Subnets, moved.Subnets}, all(old, at("10.5.9.0/24", "c"), other, unnamed)},
+		{"a node without a name", all(old, other, at("10.5.9.0/24", "")), []subnet.Subnets{unnamed.Subnets, moved.Subnets}, all(old, other, unnamed, at("10.5.9.0/24", ""))},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := &picture{}
+			p.update(subnet.Snapshot{Leases: all(old, other, unnamed)}, now)
+			p.take()
+			p.update(subnet.Snapshot{Leases: tt.after, Changed: tt.changed}, now)
+			if diff := cmp.Diff(tt.want, p.leases, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+				t.Errorf("leases (-want +got):\n%s", diff)
+			}
+		})
+	}
+}

@@ -104,7 +104,7 @@ func sweep() {
 // until looks again and again.
 func (k *cluster) until(what string, is func() bool) {
 	k.t.Helper()
-	late, again := time.After(time.Minute), time.NewTicker(50*time.Millisecond)
+	late, again := time.After(2*time.Minute), time.NewTicker(50*time.Millisecond)
 	defer again.Stop()
 	for !is() {
 		select {

@@ -38,6 +38,8 @@ func TestStore(t *testing.T) {
 		"Events":                  testEvents,
 		"condition is left alone": testConditionIsLeft,
 		"heartbeats of peers":     testBeats,
+		"service account":         testAccount,
+		"certificate authority":   testAuthority,
 	} {
 		t.Run(name, func(t *testing.T) { test(begin(t, c)) })
 	}

@@ -3,11 +3,12 @@ package kube
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
-	"os"
 	"sync"
 )
 
@@ -30,26 +31,42 @@ type gate struct {
 // newTap puts a tap before the API server. It ends with the test.
 func (k *cluster) newTap() *tap {
 	k.t.Helper()
-	ca, err := os.ReadFile(k.c.file("ca.crt"))
-	must(k.t, err)
+	p, s := k.tap()
+	s.Start()
+	p.url = s.URL
+	return p
+}
+
+// newTLSTap puts one there that has a certificate of its own.
+func (k *cluster) newTLSTap() (p *tap, certificate []byte) {
+	k.t.Helper()
+	p, s := k.tap()
+	s.StartTLS()
+	p.url = s.URL
+	return p, s.Certificate().Raw
+}
+
+// tap makes a tap that does not listen yet.
+func (k *cluster) tap() (*tap, *httptest.Server) {
+	k.t.Helper()
 	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(ca)
+	roots.AppendCertsFromPEM(k.ca())
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
 	proxy := &httputil.ReverseProxy{Transport: transport, FlushInterval: -1, Rewrite: func(r *httputil.ProxyRequest) {
 		r.SetURL(&url.URL{Scheme: "https", Host: APIAddress})
 	}}
 	p := &tap{}
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.pass(r)
 		proxy.ServeHTTP(w, r)
 	}))
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // of handshakes that failed
 	k.t.Cleanup(func() {
 		s.CloseClientConnections()
 		s.Close()
 		transport.CloseIdleConnections()
 	})
-	p.url = s.URL
-	return p
+	return p, s
 }
 
 // pass takes a request down, and returns when it may go on.

@@ -13,15 +13,17 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// Where a pod finds its service account. The token is read again about once a minute.
+// Where a pod finds its service account. client-go reads the token again once a minute, and when it is refused.
 const (
-	tokenFile = "/var/run/secrets/kubernetes.io/serviceaccount/token"
-	rootFile  = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
+	accountDir = "/var/run/secrets/kubernetes.io/serviceaccount"
+	tokenFile  = accountDir + "/token"
+	rootFile   = accountDir + "/ca.crt"
 )
 
 const protobuf = "application/vnd.kubernetes.protobuf"
@@ -29,13 +31,14 @@ const protobuf = "application/vnd.kubernetes.protobuf"
 // client speaks with the API server about Nodes.
 type client struct {
 	*rest.RESTClient
-	http *http.Client
-	from string // where it is, for messages
+	http  *http.Client
+	from  string // where it is, for messages
+	creds string // where its credentials are from, for messages
 }
 
 // newClient reads what o points at. What is missing may come: the caller tries again.
 func newClient(o Options) (*client, error) {
-	cfg, err := clientConfig(o)
+	cfg, creds, err := clientConfig(o)
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +50,7 @@ func newClient(o Options) (*client, error) {
 		}
 		urls = append(urls, u)
 	}
-	c := &client{from: texts(urls)}
+	c := &client{from: texts(urls), creds: creds}
 	cfg.Host = urls[0].String()
 	cfg.APIPath, cfg.GroupVersion = "/api", &schema.GroupVersion{Version: "v1"}
 	cfg.NegotiatedSerializer = codecs().WithoutConversion()
@@ -63,28 +66,30 @@ func newClient(o Options) (*client, error) {
 	return c, err
 }
 
-// clientConfig finds credentials: a kubeconfig, or the service account of the pod, or none.
-func clientConfig(o Options) (*rest.Config, error) {
+// clientConfig finds credentials, and says where: a kubeconfig, or the service account of the pod, or none.
+func clientConfig(o Options) (cfg *rest.Config, creds string, err error) {
+	const account = "the service account in " + accountDir
 	if o.Kubeconfig != "" {
 		rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: o.Kubeconfig}
 		cfg, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{}).ClientConfig()
 		if err != nil {
-			return nil, fmt.Errorf("reading %s: %w", o.Kubeconfig, err)
+			return nil, "", fmt.Errorf("reading %s: %w", o.Kubeconfig, err)
 		}
-		return cfg, nil
+		return cfg, o.Kubeconfig, nil
 	}
 	if len(o.Endpoints) == 0 {
 		cfg, err := rest.InClusterConfig()
 		if errors.Is(err, rest.ErrNotInCluster) {
-			return nil, errors.New("not in a pod, where the cluster tells where its API is: give --kubeconfig-file or --kube-api-url")
+			return nil, "", errors.New("not in a pod, where the cluster tells where its API is: give --kubeconfig-file or --kube-api-url")
 		}
-		return cfg, err
+		return cfg, account, err
 	}
-	cfg := &rest.Config{}
-	if _, err := os.Stat(tokenFile); err == nil {
-		cfg.BearerTokenFile, cfg.CAFile = tokenFile, rootFile
+	cfg = &rest.Config{}
+	if _, err := os.Stat(tokenFile); err != nil {
+		return cfg, "no credentials: give --kubeconfig-file", nil
 	}
-	return cfg, nil
+	cfg.BearerTokenFile, cfg.CAFile = tokenFile, rootFile
+	return cfg, account, nil
 }
 
 // get reads one Node.
@@ -123,4 +128,5 @@ func (c *client) watch(ctx context.Context, o metav1.ListOptions) (watch.Interfa
 	return c.Get().Resource("nodes").VersionedParams(&o, metav1.ParameterCodec).MaxRetries(0).Watch(ctx)
 }
 
-func (c *client) close() { c.http.CloseIdleConnections() }
+// close ends the connections that nothing goes over. http.Client does not see through client-go's layers.
+func (c *client) close() { utilnet.CloseIdleConnectionsFor(c.http.Transport) }

@@ -96,21 +96,20 @@ func (s *Store) notify(ctx context.Context, ready bool, why string, became bool)
 
 // send makes an Event, or counts up the one that says the same.
 func (s *Store) send(ctx context.Context, n notice, now time.Time) error {
-	c, err := s.connect()
-	if err != nil {
-		return err
-	}
 	ctx, cancel := context.WithTimeout(ctx, s.o.RequestTimeout)
 	defer cancel()
 	e, again := s.notices.sent[n]
 	e.count++
-	if again {
-		err = c.countEvent(ctx, e, now)
-	}
-	if !again || apierrors.IsNotFound(err) { // the API server has forgotten it
-		e = event{eventName(s.o.Node, now), 1}
-		err = c.makeEvent(ctx, e.name, s.o.Node, n, now)
-	}
+	err := s.attempt(func(c *client) (err error) {
+		if again {
+			err = c.countEvent(ctx, e, now)
+		}
+		if !again || apierrors.IsNotFound(err) { // the API server has forgotten it
+			e = event{eventName(s.o.Node, now), 1}
+			err = c.makeEvent(ctx, e.name, s.o.Node, n, now)
+		}
+		return err
+	})
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/weft-network/weft/subnet"
 )
@@ -18,8 +19,9 @@ type Store struct {
 	log   logrus.FieldLogger
 	notes annotations
 
-	dial   sync.Mutex // guards client and closed
+	dial   sync.Mutex // guards what follows
 	client *client    // made when it is first needed: what it needs may not be there yet
+	stale  bool       // client is to be made again
 	closed bool
 
 	claims   sync.Mutex // one Claim at a time
@@ -69,14 +71,17 @@ func (s *Store) connect() (*client, error) {
 	if s.closed {
 		return nil, errors.New("the store is closed")
 	}
-	if s.client != nil {
+	if s.client != nil && !s.stale {
 		return s.client, nil
 	}
 	c, err := newClient(s.o)
 	if err != nil {
 		return nil, err
 	}
-	s.client = c
+	if s.client != nil {
+		s.client.close()
+	}
+	s.client, s.stale = c, false
 	return c, nil
 }
 
@@ -104,13 +109,27 @@ func (s *Store) answered(err error) {
 // request runs one request with the time that it may take, and notes and explains how it went. what says what is
 // attempted.
 func (s *Store) request(ctx context.Context, what string, do func(context.Context, *client) error) error {
-	c, err := s.connect()
-	if err == nil {
-		rctx, cancel := context.WithTimeout(ctx, s.o.RequestTimeout)
-		defer cancel()
-		err = do(rctx, c)
+	rctx, cancel := context.WithTimeout(ctx, s.o.RequestTimeout)
+	defer cancel()
+	return s.outcome(ctx, what, s.attempt(func(c *client) error { return do(rctx, c) }))
+}
+
+// attempt does a request. Credentials that are refused, and a server that is not trusted, are given a second chance with
+// what stands in the files now: they are renewed behind the agent's back.
+func (s *Store) attempt(do func(*client) error) error {
+	for again := false; ; again = true {
+		c, err := s.connect()
+		if err == nil {
+			err = do(c)
+		}
+		if !apierrors.IsUnauthorized(err) && !untrusted(err) {
+			return err
+		}
+		s.forget()
+		if again {
+			return err
+		}
 	}
-	return s.outcome(ctx, what, err)
 }
 
 // outcome notes and explains how a request went.
@@ -125,4 +144,11 @@ func (s *Store) outcome(ctx context.Context, what string, err error) error {
 	err = s.explain(what, err)
 	s.answered(err)
 	return err
+}
+
+// forget has the client made again, with the credentials that there are then.
+func (s *Store) forget() {
+	s.dial.Lock()
+	defer s.dial.Unlock()
+	s.stale = true
 }

@@ -75,15 +75,9 @@ func firstOf(m, filling *mirror) *mirror {
 // open begins a stream: from where *m is, else with all Nodes, which then go to filling. A server that cannot stream
 // them all is asked for a list, and *m is what it says.
 func (s *Store) open(ctx context.Context, t *teller, m **mirror) (w watch.Interface, filling *mirror, err error) {
-	c, err := s.connect()
-	if err != nil {
-		return nil, nil, s.outcome(ctx, "connect", err)
-	}
-	seconds := int64(300 + rand.N(300)) // so that not all agents come back at once
 	if *m == nil {
 		yes := true
-		w, err = c.watch(ctx, metav1.ListOptions{SendInitialEvents: &yes, TimeoutSeconds: &seconds,
-			ResourceVersionMatch: metav1.ResourceVersionMatchNotOlderThan})
+		w, err = s.watch(ctx, metav1.ListOptions{SendInitialEvents: &yes, ResourceVersionMatch: metav1.ResourceVersionMatchNotOlderThan})
 		if err == nil {
 			return w, newMirror(s.notes, s.o.Node), nil
 		}
@@ -97,8 +91,19 @@ func (s *Store) open(ctx context.Context, t *teller, m **mirror) (w watch.Interf
 		}
 		*m = s.adopt(t, filling)
 	}
-	w, err = c.watch(ctx, metav1.ListOptions{ResourceVersion: (*m).version, TimeoutSeconds: &seconds})
+	w, err = s.watch(ctx, metav1.ListOptions{ResourceVersion: (*m).version})
 	return w, nil, s.outcome(ctx, "follow the Nodes", err)
+}
+
+// watch begins to follow the Nodes, for some minutes: not all agents are to come back at once.
+func (s *Store) watch(ctx context.Context, o metav1.ListOptions) (w watch.Interface, err error) {
+	seconds := int64(300 + rand.N(300))
+	o.TimeoutSeconds = &seconds
+	err = s.attempt(func(c *client) (err error) {
+		w, err = c.watch(ctx, o)
+		return err
+	})
+	return w, err
 }
 
 // list reads all Nodes in pages.

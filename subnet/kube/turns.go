@@ -74,12 +74,8 @@ func (t *turns) to(at int, r *http.Request) (*http.Request, error) {
 	return out, err
 }
 
-// CloseIdleConnections is what http.Client looks for.
-func (t *turns) CloseIdleConnections() {
-	if c, ok := t.next.(interface{ CloseIdleConnections() }); ok {
-		c.CloseIdleConnections()
-	}
-}
+// WrappedRoundTripper is what client-go looks for to end connections.
+func (t *turns) WrappedRoundTripper() http.RoundTripper { return t.next }
 
 // texts lists URLs for messages.
 func texts(urls []*url.URL) string {

@@ -97,11 +97,13 @@ func (s *Store) follow(ctx context.Context, t *teller) error {
 				wait = 0
 			}
 			continue
+		case m == nil:
+			return err
 		case failing.IsZero():
 			failing = time.Now()
 			s.log.WithError(err).Warn("the Kubernetes API cannot be followed; the leases stay as they were")
 		}
-		if m == nil || time.Since(failing) > rideOver {
+		if time.Since(failing) > rideOver {
 			return err
 		}
 		wait = longer(wait)
