@@ -229,3 +229,6 @@ func (g *Ping) Stop() (sent, lost int, err error) {
 	}
 	return 0, 0, fmt.Errorf("end a ping: %w\n%s", ended, g.out.String())
 }
+
+// Said is all that the ping printed, which tells when the first packet was sent that was lost. It is complete after Stop.
+func (g *Ping) Said() string { return g.out.String() }

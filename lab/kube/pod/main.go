@@ -46,7 +46,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	case len(args) == 1 && args[0] == "api":
 		return api(ctx, out)
 	case len(args) == 2 && args[0] == "ping":
-		return ping(ctx, args[1], out)
+		return usual().ping(ctx, args[1], out)
 	}
 	return errors.New(usage)
 }

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -93,8 +94,9 @@ func TestPause(t *testing.T) {
 	}
 }
 
-// TestPing has a server that answers all packets but the second.
-func TestPing(t *testing.T) {
+// pinged has packets answered as a server decides, from the first one, which is 1, on.
+func pinged(t *testing.T, p pinger, answers func(packet int, end context.CancelFunc) bool) (string, error) {
+	t.Helper()
 	server, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -110,24 +112,55 @@ func TestPing(t *testing.T) {
 			if err != nil {
 				return nil // the test is over
 			}
-			if packet != 2 {
-				_, err = server.WriteTo(buf[:n], from)
+			if !answers(packet, cancel) {
+				continue
 			}
-			if packet == 5 {
-				cancel()
-			}
-			if err != nil {
+			if _, err = server.WriteTo(buf[:n], from); err != nil {
 				return err
 			}
 		}
 	})
 	var out strings.Builder
-	err = run(ctx, []string{"ping", server.LocalAddr().String()}, &out)
+	failed := p.ping(ctx, server.LocalAddr().String(), &out)
 	server.Close()
 	if err := g.Wait(); err != nil {
 		t.Error(err)
 	}
-	if err == nil || err.Error() != "the first that was lost is number 2" || !strings.Contains(out.String(), " sent, 1 lost\n") {
-		t.Errorf("said %q, %v", out.String(), err)
+	return out.String(), failed
+}
+
+func TestPing(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		p       pinger
+		answers func(packet int, end context.CancelFunc) bool
+		want    string
+		fails   bool
+	}{
+		{"all but the second", usual(), func(packet int, end context.CancelFunc) bool {
+			if packet == 5 {
+				end()
+			}
+			return packet != 2
+		}, " sent, 1 lost\n", true},
+		{"the last after the end", pinger{5 * time.Millisecond, 500 * time.Millisecond, 100}, func(packet int, end context.CancelFunc) bool {
+			if packet == 120 {
+				end()
+			}
+			return true
+		}, " sent, 0 lost\n", false},
+		{"none for a while", pinger{time.Millisecond, 20 * time.Millisecond, 3}, func(packet int, end context.CancelFunc) bool {
+			if packet == 6 {
+				end()
+			}
+			return false
+		}, " sent, ", true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			said, err := pinged(t, c.p, c.answers)
+			if !strings.Contains(said, c.want) || (err != nil) != c.fails {
+				t.Errorf("said %q, %v", said, err)
+			}
+		})
 	}
 }

@@ -8,32 +8,80 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 )
 
-// The rhythm of ping, and how long the last answers may take.
-const (
-	every    = 10 * time.Millisecond
-	patience = 2 * time.Second
-)
+// pinger says how ping goes about it.
+type pinger struct {
+	every    time.Duration // between two packets
+	patience time.Duration // how long an answer may take; one that takes longer is lost
+	most     int           // packets on their way: on a machine with much to do, more would overflow the buffers of a program that waits
+}
+
+// usual is what ping does.
+func usual() pinger { return pinger{10 * time.Millisecond, 2 * time.Second, 100} }
+
+// tally is which packets were sent, and which came back.
+type tally struct {
+	mu   sync.Mutex
+	sent []time.Time // when, by number
+	came []bool
+	open int // the first packet that may still come
+}
+
+// next is the number of a packet to send; ok is false while too many are on their way.
+func (t *tally) next(p pinger, now time.Time) (n int, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for t.open < len(t.sent) && (t.came[t.open] || now.Sub(t.sent[t.open]) > p.patience) {
+		t.open++
+	}
+	if len(t.sent)-t.open >= p.most {
+		return 0, false
+	}
+	t.sent, t.came = append(t.sent, now), append(t.came, false)
+	return len(t.sent) - 1, true
+}
+
+// back says that a packet came back.
+func (t *tally) back(n uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if n < uint64(len(t.came)) {
+		t.came[n] = true
+	}
+}
+
+// lost counts the packets that did not come back, and tells when the first of them was sent.
+func (t *tally) lost() (count int, first time.Time) {
+	for n, came := range t.came {
+		if !came && count == 0 {
+			first = t.sent[n]
+		}
+		if !came {
+			count++
+		}
+	}
+	return count, first
+}
 
 // ping sends numbers and counts which of them come back. What it prints in the end is "SENT sent, LOST lost", and in the next
-// line the first of the lost numbers. It fails where something was lost.
-func ping(ctx context.Context, to string, out io.Writer) error {
+// line when the first that was lost was sent. It fails where something was lost.
+func (p pinger) ping(ctx context.Context, to string, out io.Writer) error {
 	conn, err := net.Dial("udp", to)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
 	fmt.Fprintln(out, "pinging", to)
-	var sent uint64
-	came := map[uint64]bool{}
+	var all tally
 	g := errgroup.Group{}
 	g.Go(func() error {
-		defer conn.SetReadDeadline(time.Now().Add(patience))
-		t := time.NewTicker(every)
+		defer func() { _ = conn.SetReadDeadline(time.Now().Add(p.patience)) }() // for the last packets
+		t := time.NewTicker(p.every)
 		defer t.Stop()
 		for {
 			select {
@@ -41,8 +89,9 @@ func ping(ctx context.Context, to string, out io.Writer) error {
 				return nil
 			case <-t.C:
 			}
-			sent++
-			_, _ = conn.Write(binary.BigEndian.AppendUint64(nil, sent)) // what could not be sent is lost
+			if n, ok := all.next(p, time.Now()); ok {
+				_, _ = conn.Write(binary.BigEndian.AppendUint64(nil, uint64(n))) // what could not be sent is lost
+			}
 		}
 	})
 	g.Go(func() error {
@@ -53,22 +102,17 @@ func ping(ctx context.Context, to string, out io.Writer) error {
 				return nil
 			}
 			if err == nil && n >= 8 { // an error is the kernel's about what was sent before
-				came[binary.BigEndian.Uint64(buf)] = true
+				all.back(binary.BigEndian.Uint64(buf))
 			}
 		}
 	})
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	lost, first := uint64(0), uint64(0)
-	for n := sent; n > 0; n-- {
-		if !came[n] {
-			lost, first = lost+1, n
-		}
-	}
-	fmt.Fprintf(out, "%d sent, %d lost\n", sent, lost)
+	lost, first := all.lost()
+	fmt.Fprintf(out, "%d sent, %d lost\n", len(all.sent), lost)
 	if lost > 0 {
-		return fmt.Errorf("the first that was lost is number %d", first)
+		return fmt.Errorf("the first that was lost was sent at %s", first.UTC().Format("15:04:05.000"))
 	}
 	return nil
 }
