@@ -19,8 +19,10 @@ Run twice, it finds nothing the second time.
 What pods use on this host, and what tells the container runtime about the
 network, stays unless --cni is given: the bridge, the CNI configuration, and the
 records of which pod has which address. Kernel parameters such as
-net.ipv4.ip_forward stay in any case: others may rely on them by now. Programs,
-and the lease in etcd, stay too; the lease ends by itself after a day.
+net.ipv4.ip_forward stay in any case: others may rely on them by now. Programs
+stay too, CNI plugins that weftd installed among them: the runtime needs them to
+delete pods, and others may use them. So does the lease in etcd, which ends by
+itself after a day.
 
 With --for-flannel it takes off only what flanneld has no use for, and may run
 while flanneld does: Weft's rules and its routes of last resort, its saved leases
@@ -40,6 +42,7 @@ type cleanup struct {
 	config                        string // net-conf.json; "" where none is given
 	bridge                        string
 	cniConfig, cniData, hostLocal string // folders
+	cniBin                        string // folder
 }
 
 func newCleanupCommand(env func(string) string) *cobra.Command {
@@ -65,6 +68,7 @@ func newCleanupCommand(env func(string) string) *cobra.Command {
 	f.StringVar(&c.socket, "socket", fromEnv(env, "WEFTD_SOCKET", defaultSocket), "unix socket of weftd")
 	cmd.MarkFlagsMutuallyExclusive("for-flannel", "cni")
 	f.StringVar(&c.cniConfig, "cni-config-dir", "/etc/cni/net.d", "folder of the CNI configuration")
+	f.StringVar(&c.cniBin, "cni-bin-dir", fromEnv(env, "WEFTD_CNI_BIN_DIR", "/opt/cni/bin"), "folder of the CNI plugins")
 	f.StringVar(&c.cniData, "cni-data-dir", "/var/lib/cni/flannel", "folder of the CNI plugin's records")
 	f.StringVar(&c.hostLocal, "cni-ipam-dir", "/var/lib/cni/networks", "folder of the records of host-local")
 	return cmd
@@ -161,7 +165,7 @@ func (c cleanup) mayRun() error {
 		if c.forFlannel && a.name == "flanneld" {
 			continue
 		}
-		stop := cmp.Or(map[string]string{"weftd": "systemctl stop weftd"}[a.name], "systemctl stop flanneld, or remove its DaemonSet")
+		stop := cmp.Or(map[string]string{"weftd": "systemctl stop weftd, or remove its DaemonSet"}[a.name], "systemctl stop flanneld, or remove its DaemonSet")
 		return fmt.Errorf("%s runs here (process %d) and would put things back: stop it first (%s), or go on with --force", a.name, a.pid, stop)
 	}
 	if c.cni {

@@ -70,6 +70,7 @@ func (n node) cleanup(flags ...string) (output string, code int) {
 	args := append([]string{"cleanup",
 		"--subnet-file", n.path("run/subnet.env"), "--state-dir", n.path("lib"), "--socket", n.path("run/weftd.sock"),
 		"--cni-config-dir", n.path("net.d"), "--cni-data-dir", n.path("cni/flannel"), "--cni-ipam-dir", n.path("cni/networks"),
+		"--cni-bin-dir", n.path("bin"),
 	}, flags...)
 	stdout, stderr, code := weftctl(n.T, args...)
 	return strings.ReplaceAll(stdout+stderr, n.dir+"/", ""), code
@@ -294,6 +295,45 @@ func TestCleanupOfCNI(t *testing.T) {
 	}
 }
 
+// TestCleanupOfTheInstallation holds that what a killed installation left is removed, and that plugins stay.
+func TestCleanupOfTheInstallation(t *testing.T) {
+	n := newNode(t)
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-o", n.path("bin/weft"), "../weft")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %v\n%s", build, err, out)
+	}
+	n.write("bin/bridge", "somebody's")
+	n.write("bin/.weft.123", "half")
+	n.write("bin/.bridge.9", "half")
+	n.write("bin/.weft.swp", "a person's")
+	n.write("net.d/05-pods.conflist", `{"name":"pods","plugins":[{"type":"weft"}]}`)
+	n.write("net.d/.05-pods.conflist.77", "half")
+	n.write("net.d/.10-weft.conflist.5", "half")
+
+	note := "note: the cluster's network is not known here any more: routes of flannel's host-gw mode are not recognized without --config\n"
+	things := []string{"net.d/.05-pods.conflist.77", "net.d/.10-weft.conflist.5", "bin/.weft.123", "bin/.bridge.9"}
+	removed := "removed unfinished file " + strings.Join(things, "\nremoved unfinished file ") + "\n"
+	for _, step := range []struct {
+		flags []string
+		want  string
+	}{
+		{nil, note + removed + "note: CNI configuration net.d/05-pods.conflist stays; --cni removes it too\n"},
+		{[]string{"--cni"}, note + "note: CNI plugin bin/weft stays: the runtime needs it to delete the pods that it made; remove it when there are none\n" +
+			"removed CNI configuration net.d/05-pods.conflist\n"},
+	} {
+		output, code := n.cleanup(step.flags...)
+		if diff := cmp.Diff(step.want, output); diff != "" || code != 0 {
+			t.Errorf("cleanup %v: exit %d, -want +got:\n%s", step.flags, code, diff)
+		}
+	}
+	for _, name := range []string{"bin/weft", "bin/bridge", "bin/.weft.swp"} {
+		if _, err := os.Stat(n.path(name)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestCleanupRefusesWhileAnAgentRuns starts a program under the agent's name.
 func TestCleanupRefusesWhileAnAgentRuns(t *testing.T) {
 	n := newNode(t)
@@ -318,7 +358,7 @@ func TestCleanupRefusesWhileAnAgentRuns(t *testing.T) {
 	defer stop()
 
 	output, code := n.cleanup()
-	want := fmt.Sprintf("weftctl: weftd runs here (process %d) and would put things back: stop it first (systemctl stop weftd), or go on with --force\n", cmd.Process.Pid)
+	want := fmt.Sprintf("weftctl: weftd runs here (process %d) and would put things back: stop it first (systemctl stop weftd, or remove its DaemonSet), or go on with --force\n", cmd.Process.Pid)
 	if diff := cmp.Diff(want, output); diff != "" || code != 2 {
 		t.Errorf("exit %d, want 2; -want +got:\n%s", code, diff)
 	}

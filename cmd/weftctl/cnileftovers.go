@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/weft-network/weft/network/install"
 	"github.com/weft-network/weft/network/kernel"
 )
 
@@ -45,6 +46,9 @@ func (c cleanup) ofCNI(ctx context.Context) findings {
 		}
 	}
 	f.addFile("records of the CNI plugin "+c.cniData, c.cniData)
+	if plugin := filepath.Join(c.cniBin, "weft"); c.cni && install.IsOurs(plugin) {
+		f.notes = append(f.notes, "CNI plugin "+plugin+" stays: the runtime needs it to delete the pods that it made; remove it when there are none")
+	}
 	if !c.cni {
 		for _, l := range f.found {
 			f.notes = append(f.notes, l.what[0]+" stays; --cni removes it too")
@@ -52,6 +56,30 @@ func (c cleanup) ofCNI(ctx context.Context) findings {
 		f.found = nil
 	}
 	return f
+}
+
+// plugins are those that weftd installs, beside what an image may add.
+func plugins() []string {
+	return []string{"weft", "bridge", "host-local", "loopback", "portmap", "bandwidth"}
+}
+
+// unfinished finds what installations of plugins and configuration left behind that were killed.
+func (c cleanup) unfinished() []string {
+	names := []string{"10-weft.conflist"}
+	if files, err := cniFiles(c.cniConfig); err == nil {
+		for _, file := range files {
+			names = append(names, filepath.Base(file.path))
+		}
+	}
+	slices.Sort(names)
+	var paths []string
+	for _, name := range slices.Compact(names) {
+		paths = append(paths, install.Leftovers(c.cniConfig, name)...)
+	}
+	for _, name := range plugins() {
+		paths = append(paths, install.Leftovers(c.cniBin, name)...)
+	}
+	return paths
 }
 
 // bridges are those that pods may be attached to.

@@ -203,6 +203,9 @@ func (c cleanup) own(paths []string) findings {
 	for _, path := range paths {
 		f.addFile("file "+path, path)
 	}
+	for _, path := range c.unfinished() {
+		f.addFile("unfinished file "+path, path)
+	}
 	return f
 }
 

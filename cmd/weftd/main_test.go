@@ -17,6 +17,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/weft-network/weft/network"
+	"github.com/weft-network/weft/network/install"
 )
 
 // environ is an environment in a map.
@@ -50,6 +51,11 @@ func TestFlagsComeFromCommandLineAndEnvironment(t *testing.T) {
 				o.kube, o.keepCondition, o.kubeAPI, o.kubeConfig = true, false, "https://a,https://b", "/k"
 				o.pod = [2]string{"kube-system", "weft-x"}
 			}},
+		{"installation", []string{"--cni-install", "--cni-bin-dir=/host/opt/cni/bin", "--cni-conf-name=05-weft.conflist", "--sysctl-dir=/host/proc/sys"},
+			map[string]string{"WEFTD_CNI_CONF": "/c", "WEFTD_CNI_CONF_DIR": "/d", "WEFTD_CNI_SOURCE_DIR": "/s"}, func(o *options) {
+				o.cniInstall, o.sysctlDir = true, "/host/proc/sys"
+				o.cni = install.Options{SourceDir: "/s", BinDir: "/host/opt/cni/bin", Conf: "/c", ConfDir: "/d", ConfName: "05-weft.conflist"}
+			}},
 		{"node name", nil, map[string]string{"NODE_NAME": "n7"}, func(o *options) { o.nodeName = "n7" }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -81,6 +87,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		{"argument", []string{"eth0"}, nil, []string{`"eth0"`, "flags only"}},
 		{"all at once", []string{"--public-ip=fd00::1", "--iface-regex=(", "--healthz-port=70000", "--firewall=pf", "--log-level=loud", "--subnet-file="}, nil,
 			[]string{"--public-ip", "IPv4", "--iface-regex", "--healthz-port 70000", "nftables", "--log-level", "--subnet-file"}},
+		{"installation", []string{"--cni-install", "--cni-conf-name=weft.txt", "--cni-conf="}, nil, []string{"--cni-install", `"weft.txt"`, "file of the CNI configuration is not named"}},
 		{"environment", nil, map[string]string{"FLANNELD_IP_MASQ": "perhaps"}, []string{"FLANNELD_IP_MASQ", "perhaps"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
