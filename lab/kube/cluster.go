@@ -114,26 +114,13 @@ func (c *Cluster) start(ctx context.Context) error {
 	c.o.Progress("etcd, kube-apiserver, kube-controller-manager and kube-scheduler run")
 	g, gctx := errgroup.WithContext(ctx)
 	for _, n := range c.Nodes {
-		g.Go(func() error { return c.startNode(gctx, n) })
+		g.Go(func() error { return n.Boot(gctx) })
 	}
 	if err := g.Wait(); err != nil {
 		return err
 	}
 	c.o.Progress("containerd and kubelet run on " + strings.Join(c.nodeNames(), ", "))
 	return c.awaitNodes(ctx)
-}
-
-// startNode boots a node for the first time.
-func (c *Cluster) startNode(ctx context.Context, n *Node) error {
-	if err := n.Boot(ctx); err != nil {
-		return err
-	}
-	for _, file := range c.o.Parts.Images {
-		if err := n.Import(file); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // awaitNodes waits until every node has joined and has pod CIDRs.

@@ -19,7 +19,8 @@ import (
 // Node is a machine with containerd, a kubelet and, where the cluster has one, a kube-proxy.
 type Node struct {
 	machine
-	c *Cluster
+	c      *Cluster
+	filled bool // with images
 
 	Containerd, Kubelet, Proxy *Service
 }
@@ -62,6 +63,13 @@ func (n *Node) Boot(ctx context.Context) error {
 	if err == nil {
 		err = n.Do(n.prepare)
 	}
+	if err == nil {
+		err = n.Containerd.Start(ctx)
+	}
+	// The kubelet ends when a mount of an image that is being unpacked goes away while it looks around.
+	if err == nil && !n.filled {
+		err = n.importAll()
+	}
 	for _, s := range n.services() {
 		if err == nil {
 			err = s.Start(ctx)
@@ -71,6 +79,17 @@ func (n *Node) Boot(ctx context.Context) error {
 		n.PowerOff()
 		return fmt.Errorf("boot %s: %w", n.name, err)
 	}
+	return nil
+}
+
+// importAll gives the node the images that every node gets.
+func (n *Node) importAll() error {
+	for _, file := range n.c.o.Parts.Images {
+		if err := n.Import(file); err != nil {
+			return err
+		}
+	}
+	n.filled = true
 	return nil
 }
 

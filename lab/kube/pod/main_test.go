@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net"
 	"net/http/httptest"
 	"strings"
@@ -12,11 +13,11 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// servers answer at two addresses of loopback until the test ends.
+// servers answer on loopback until the test ends.
 func servers(t *testing.T, log *bytes.Buffer) map[string]string {
 	t.Helper()
 	web := httptest.NewServer(handler("me", log))
-	packets, err := net.ListenPacket("udp", "127.0.0.1:0")
+	packets, err := listen("0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +28,7 @@ func servers(t *testing.T, log *bytes.Buffer) map[string]string {
 		packets.Close()
 		_ = g.Wait() // the error is that it was closed
 	})
-	return map[string]string{"tcp": web.Listener.Addr().String(), "udp": packets.LocalAddr().String()}
+	return map[string]string{"tcp": web.Listener.Addr().String(), "udp": fmt.Sprint("127.0.0.2:", packets.LocalAddr().(*net.UDPAddr).Port)}
 }
 
 func TestAsk(t *testing.T) {

@@ -2,14 +2,17 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 )
 
 // serve says "NAME ADDRESS:PORT" to whoever asks, the name being its host's, the address the asker's. Over HTTP what was sent
@@ -19,7 +22,7 @@ func serve(ctx context.Context, port string, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	packets, err := net.ListenPacket("udp", ":"+port)
+	packets, err := listen(port)
 	if err != nil {
 		return err
 	}
@@ -55,21 +58,42 @@ const (
 	roomy   = 256
 )
 
-// echo answers over UDP until the socket is closed.
-func echo(packets net.PacketConn, name string) error {
-	buf := make([]byte, biggest)
+// listen listens for packets to all addresses of this host, and is told to which one each was sent.
+func listen(port string) (*net.UDPConn, error) {
+	socket, err := net.ListenPacket("udp", ":"+port)
+	if err != nil {
+		return nil, err
+	}
+	conn := socket.(*net.UDPConn)
+	raw, err := conn.SyscallConn()
+	if err == nil {
+		var set error
+		// A socket for both families says it of both in IPv6's way.
+		err = raw.Control(func(fd uintptr) { set = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1) })
+		err = errors.Join(err, set)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("listen for packets: %w", err), conn.Close())
+	}
+	return conn, nil
+}
+
+// echo answers over UDP until the socket is closed: from the address, and by the device, that was asked.
+func echo(packets *net.UDPConn, name string) error {
+	buf, where := make([]byte, biggest), make([]byte, 128)
 	for {
-		n, from, err := packets.ReadFrom(buf)
+		n, wheres, _, from, err := packets.ReadMsgUDPAddrPort(buf, where)
 		if err != nil {
 			return err
 		}
+		from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
 		line := "\n" + name + " " + from.String()
 		end := n + len(line)
 		if n >= roomy {
 			end = n
 		}
 		copy(buf[end-len(line):end], line)
-		if _, err := packets.WriteTo(buf[:end], from); err != nil {
+		if _, _, err := packets.WriteMsgUDPAddrPort(buf[:end], where[:wheres], from); err != nil {
 			fmt.Fprintln(os.Stderr, "answering", from, err)
 		}
 	}
