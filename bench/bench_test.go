@@ -103,6 +103,33 @@ func TestReplaceBetweenNeedsTheMarks(t *testing.T) {
 	}
 }
 
+func TestCounts(t *testing.T) {
+	before := counts{"watch nodes": 1}
+	after := counts{"watch nodes": 1, "patch nodes/status": 3, "get nodes": 6, "create events": 4}
+	got := []string{after.since(before).per(3), before.since(before).per(1), after.per(1)}
+	want := []string{"1.3 create events, 2 get nodes, 1 patch nodes/status", "none", "4 create events, 6 get nodes, 3 patch nodes/status, 1 watch nodes"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// TestRequestsAreCounted reads an audit log as an API server writes it, the last line not yet whole.
+func TestRequestsAreCounted(t *testing.T) {
+	n := &nodes{dir: t.TempDir()}
+	log := `{"auditID":"a","stage":"ResponseStarted","verb":"watch","user":{"username":"weft"},"objectRef":{"resource":"nodes"}}
+{"auditID":"a","stage":"ResponseComplete","verb":"watch","user":{"username":"weft"},"objectRef":{"resource":"nodes"}}
+{"auditID":"b","stage":"ResponseComplete","verb":"patch","user":{"username":"weft"},"objectRef":{"resource":"nodes","subresource":"status"}}
+{"auditID":"c","stage":"ResponseComplete","verb":"get","user":{"username":"informer"},"objectRef":{"resource":"nodes"}}
+{"auditID":"d","stage":"ResponseComp`
+	if err := os.WriteFile(n.file("audit.log"), []byte(log), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := n.requests("weft")
+	if diff := cmp.Diff(counts{"watch nodes": 1, "patch nodes/status": 1}, got); err != nil || diff != "" {
+		t.Errorf("error %v, -want +got:\n%s", err, diff)
+	}
+}
+
 func TestQuantile(t *testing.T) {
 	values := []time.Duration{5, 1, 4, 2, 3}
 	for q, want := range map[float64]time.Duration{0: 1, 0.5: 3, 0.99: 5, 1: 5} {

@@ -63,7 +63,7 @@ func (b *bench) onNodes(ctx context.Context, n *nodes, peers int) (err error) {
 	if err != nil {
 		return err
 	}
-	b.row("k", fmt.Sprintf("requests of %d starts", b.startRuns()), after.since(before).String())
+	b.row("k", "requests of a start", after.since(before).per(b.startRuns()))
 	if err := b.idle(ctx, a); err != nil {
 		return fmt.Errorf("idle: %w", err)
 	}
@@ -121,7 +121,7 @@ func (b *bench) followNode(ctx context.Context, n *nodes, w *nodeWatch, i int, a
 }
 
 const (
-	beatTime  = 40 * time.Second
+	beatTime  = 30 * time.Second
 	beatEvery = 5 * time.Second // of one Node, as long as the API server can do it
 )
 
@@ -168,7 +168,7 @@ func (b *bench) heartbeats(ctx context.Context, n *nodes, a *agent) error {
 	if err != nil {
 		return err
 	}
-	b.row("k", "requests of weftd, and entries written, meanwhile", fmt.Sprintf("%s, %d", after.since(before), b.watch.Changes))
+	b.row("k", "requests of weftd, and entries written, meanwhile", fmt.Sprintf("%s, %d", after.since(before).per(1), b.watch.Changes))
 	if err := b.reportBeats("a plain informer: CPU meanwhile", i, theirs, beats, took); err != nil {
 		return err
 	}

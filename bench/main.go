@@ -33,8 +33,8 @@ type options struct {
 	weftd  string // a weftd built otherwise; empty builds one
 }
 
-// atMost is how long everything may take together. Some seven minutes are usual.
-const atMost = 15 * time.Minute
+// atMost is how long everything may take together. Some seven minutes are usual, and once ten more to build Kubernetes.
+const atMost = 30 * time.Minute
 
 // parts are what -only can name.
 var parts = []string{"start", "idle", "latency", "repair", "churn", "kubernetes", "claims", "attach"}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -129,7 +130,7 @@ func (n *nodes) heartbeat(ctx context.Context, i int) error {
 	return n.do(ctx, "PATCH", "/api/v1/nodes/"+peer.NodeName(i)+"/status", peer.Heartbeat(at))
 }
 
-// size is how large the Node of peer i is, in the form in which it is stored and sent to informers of many clients.
+// size is how large the Node of peer i is in JSON.
 func (n *nodes) size(ctx context.Context, i int) (int, error) {
 	text, err := n.Do(ctx, "GET", "/api/v1/nodes/"+peer.NodeName(i), "", nil)
 	return len(text), err
@@ -174,11 +175,11 @@ func (c counts) since(before counts) counts {
 	return d
 }
 
-// String lists them: "1 watch nodes, 2 patch nodes/status".
-func (c counts) String() string {
+// per lists them for each of n times: "1 watch nodes, 2 patch nodes/status".
+func (c counts) per(n int) string {
 	var words []string
 	for _, what := range slices.Sorted(maps.Keys(c)) {
-		words = append(words, fmt.Sprintf("%d %s", c[what], what))
+		words = append(words, fmt.Sprintf("%v %s", math.Round(10*float64(c[what])/float64(n))/10, what))
 	}
 	if len(words) == 0 {
 		return "none"

@@ -1,8 +1,12 @@
 package peer_test
 
 import (
+	"bytes"
 	"encoding/json"
+	"net/netip"
 	"testing"
+
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/weft-network/weft/bench/peer"
 	"github.com/weft-network/weft/subnet"
@@ -39,5 +43,28 @@ func TestConfigAndLeaseAreValid(t *testing.T) {
 	}
 	if got, want := peer.Key("/p", 258), "/p/subnets/10.2.2.0-24"; got != want {
 		t.Errorf("key is %s, want %s", got, want)
+	}
+}
+
+// TestNodesAreNodes holds that every field is one that Kubernetes knows, and that Nodes are as large as those in use.
+func TestNodesAreNodes(t *testing.T) {
+	for name, text := range map[string][]byte{
+		"peer":      peer.Node(4999),
+		"bare":      peer.BareNode("n", netip.MustParsePrefix("10.128.0.0/24"), netip.MustParseAddr("192.0.2.1")),
+		"heartbeat": peer.Heartbeat("2026-01-01T00:00:05Z"),
+	} {
+		d := json.NewDecoder(bytes.NewReader(text))
+		d.DisallowUnknownFields()
+		var n corev1.Node
+		if err := d.Decode(&n); err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if len(n.Status.Conditions) != 4 {
+			t.Errorf("%s: %d conditions, want 4", name, len(n.Status.Conditions))
+		}
+		if name == "peer" && (len(text) < 6000 || n.Spec.PodCIDR != "10.20.135.0/24" || n.Annotations["flannel.alpha.coreos.com/public-ip"] != "192.168.20.250") {
+			t.Errorf("%d bytes, pod CIDR %s, annotations %v", len(text), n.Spec.PodCIDR, n.Annotations)
+		}
 	}
 }
