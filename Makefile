@@ -4,7 +4,7 @@
 SHELL       := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench build lint cross clean go setup
+.PHONY: help demo test bench build image manifests lint cross clean go setup
 
 export PATH    := $(PATH):/usr/sbin:/sbin
 export GOFLAGS := $(strip $(filter-out -buildvcs=%,$(GOFLAGS)) -buildvcs=false)

@@ -131,7 +131,7 @@ func dockerfile(t *testing.T, path string) []instruction {
 		if len(words) == 0 || strings.HasPrefix(words[0], "#") {
 			continue
 		}
-		if !slices.Contains([]string{"FROM", "ARG", "WORKDIR", "COPY", "RUN", "ENV", "ENTRYPOINT"}, words[0]) {
+		if !slices.Contains([]string{"FROM", "ARG", "WORKDIR", "COPY", "RUN", "ENV", "LABEL", "ENTRYPOINT"}, words[0]) {
 			t.Errorf("%s: unknown instruction %q", path, words[0])
 		}
 		all = append(all, instruction{words[0], words[1:]})
@@ -139,22 +139,25 @@ func dockerfile(t *testing.T, path string) []instruction {
 	return all
 }
 
-// TestDockerfile holds that the last stage is empty but for what make build makes, and starts weftd from there.
+// TestDockerfile holds that the last stage is empty but for what make build makes, and starts weftd from there, with
+// the labels of make image.
 func TestDockerfile(t *testing.T) {
 	var base, entry string
-	var copied []string
+	var copied, labels []string
 	made := false
 	for _, i := range dockerfile(t, "dist/Dockerfile") {
 		switch i.name {
 		case "FROM":
 			base, copied = i.args[0], nil
 		case "RUN":
-			made = made || strings.HasSuffix(strings.Join(i.args, " "), "make build")
+			made = made || strings.HasSuffix(strings.Join(i.args, " "), "make build VERSION=$VERSION")
 			if base == "scratch" {
 				t.Error("RUN in an image without a shell")
 			}
 		case "COPY":
 			copied = append(copied, i.args...)
+		case "LABEL":
+			labels = append(labels, i.args...)
 		case "ENTRYPOINT":
 			var command []string
 			if err := json.Unmarshal([]byte(strings.Join(i.args, " ")), &command); err != nil {
@@ -163,12 +166,23 @@ func TestDockerfile(t *testing.T) {
 			entry = command[0]
 		}
 	}
-	if base != "scratch" || !made || entry != "weftd" {
+	if base != "scratch" || !made || entry != "/usr/local/bin/weftd" {
 		t.Errorf("last stage FROM %s, made %t, starts %q", base, made, entry)
 	}
 	want := []string{"--from=build", "/src/bin/weftd", "/src/bin/weftctl", "/usr/local/bin/", "--from=build", "/src/bin/cni/", "/opt/cni/bin/"}
 	if diff := cmp.Diff(want, copied); diff != "" {
 		t.Errorf("copied, -want +got:\n%s", diff)
+	}
+	image := read(t, "Makefile")
+	for _, label := range labels {
+		name, value, _ := strings.Cut(strings.TrimPrefix(label, "org.opencontainers.image."), "=")
+		value = strings.NewReplacer("$VERSION", "$(VERSION)", module, "$(MODULE)").Replace(value)
+		if flag := "-" + name + " " + value; !strings.Contains(image, flag) {
+			t.Errorf("make image does not label with %s", flag)
+		}
+	}
+	if len(labels) != 4 {
+		t.Errorf("labels %v", labels)
 	}
 }
 
