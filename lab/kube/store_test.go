@@ -22,6 +22,7 @@ func TestStore(t *testing.T) {
 		"condition":               testCondition,
 		"what can be missing":     testWaits,
 		"controller manager":      testController,
+		"changes of a peer":       testPeerChanges,
 		"Node is made again":      testMadeAgain,
 		"node is renamed":         testRenamed,
 		"addresses of the node":   testSelf,
