@@ -1,0 +1,128 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/weft-network/weft/lab/kube"
+	"github.com/weft-network/weft/subnet"
+)
+
+// patience is how long something may take that is to happen by itself. A machine that does much at once is slow.
+const patience = 120 * time.Second
+
+// eventually waits until something holds.
+func eventually(t *testing.T, what string, holds func() error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := holds()
+		if err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("waiting for %s: %v", what, err)
+		}
+	}
+}
+
+// must fails the test where something that has to succeed did not.
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// conversation is packets that go between pods, both ways.
+type conversation struct {
+	names []string
+	pings []*kube.Ping
+}
+
+// converse begins to send packets between each two of the pods, in both directions.
+func converse(t *testing.T, pods ...*kube.Pod) *conversation {
+	t.Helper()
+	var c conversation
+	for _, from := range pods {
+		for _, to := range pods {
+			for _, addr := range to.Addrs {
+				if from == to || !addr.IsValid() {
+					continue
+				}
+				p, err := from.Ping(netip.AddrPortFrom(addr, 80))
+				must(t, err)
+				c.names = append(c.names, fmt.Sprintf("from %s on %s to %s on %s at %s", from.Name, from.Node.Name(), to.Name, to.Node.Name(), addr))
+				c.pings = append(c.pings, p)
+			}
+		}
+	}
+	return &c
+}
+
+// end ends the packets. Not one may have been lost.
+func (c *conversation) end(t *testing.T) {
+	t.Helper()
+	var g errgroup.Group
+	for i, p := range c.pings {
+		g.Go(func() error { // each waits for its last answers
+			switch sent, lost, err := p.Stop(); {
+			case err != nil:
+				t.Errorf("%s: %v", c.names[i], err)
+			case sent == 0 || lost > 0:
+				t.Errorf("%s: %d packets sent, %d lost: %s", c.names[i], sent, lost, p.Said())
+			}
+			return nil
+		})
+	}
+	_ = g.Wait()
+}
+
+// talk waits until the pods reach each other, in both directions and all families.
+func talk(t *testing.T, pods ...*kube.Pod) {
+	t.Helper()
+	for _, from := range pods {
+		for _, to := range pods {
+			if from == to {
+				continue
+			}
+			eventually(t, from.Name+" to reach "+to.Name, func() error { return reaches(from, to) })
+		}
+	}
+}
+
+// reaches asks once.
+func reaches(from, to *kube.Pod) error {
+	var errs []error
+	for _, addr := range to.Addrs {
+		if addr.IsValid() {
+			_, err := from.Run("pod", "get", "http://"+netip.AddrPortFrom(addr, 80).String()+"/")
+			errs = append(errs, err)
+		}
+	}
+	if to.Addrs == ([2]netip.Addr{}) {
+		errs = append(errs, errors.New("it has no address"))
+	}
+	return errors.Join(errs...)
+}
+
+// within tells whether a pod's addresses are of the pod CIDRs of its Node.
+func within(p *kube.Pod, cidrs subnet.Subnets) error {
+	for f, addr := range p.Addrs {
+		if addr.IsValid() && !cidrs[f].Contains(addr) {
+			return fmt.Errorf("pod %s has %s, and its node the pod CIDRs %s", p.Name, addr, cidrs)
+		}
+	}
+	return nil
+}
