@@ -23,10 +23,11 @@ func ask(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("ask", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // run prints the usage
 	size, from := flags.Int("bytes", 0, ""), flags.String("from", "", "")
+	patience := flags.Duration("patience", limit, "")
 	if err := flags.Parse(args); err != nil || flags.NArg() != 2 {
 		return errors.Join(err, errors.New(usage))
 	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	ctx, cancel := context.WithTimeout(ctx, *patience)
 	defer cancel()
 	network, to := flags.Arg(0), flags.Arg(1)
 	conn, err := dial(ctx, network, *from, to)
