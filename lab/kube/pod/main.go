@@ -15,7 +15,7 @@ import (
 const usage = `usage: pod pause                 wait
        pod serve [PORT]          say over HTTP and UDP who asked, at port 80 unless told otherwise
        pod get URL               ask over HTTP
-       pod ask [-bytes N] [-from ADDRESS] tcp|udp ADDRESS:PORT
+       pod ask [-bytes N] [-from ADDRESS] [-patience 5s] tcp|udp ADDRESS:PORT
                                  ask with N bytes that have to come back: who answers, who is seen there, who asks
        pod ping ADDRESS:PORT     ask over UDP every 10 ms until SIGINT or SIGTERM, and tell how many answers were lost
        pod api                   ask the API server for its version, by its Service
