@@ -96,7 +96,7 @@ func (c *Cluster) start(ctx context.Context) error {
 	}
 	users := map[string]string{proxyUser: rand.Text()}
 	for _, n := range c.Nodes {
-		users["system:node:"+n.name] = rand.Text()
+		users["system:node:"+n.object], users["system:node:"+n.renamed()] = rand.Text(), rand.Text()
 	}
 	var addrs []netip.Addr
 	for _, f := range c.o.Families {

@@ -20,7 +20,8 @@ import (
 type Node struct {
 	machine
 	c      *Cluster
-	filled bool // with images
+	object string // name of its Node object
+	filled bool   // with images
 
 	Containerd, Kubelet, Proxy *Service
 }
@@ -28,7 +29,7 @@ type Node struct {
 // newNode is the node with that number, from 0, switched off.
 func (c *Cluster) newNode(number int) *Node {
 	name := fmt.Sprintf("node%d", number+1)
-	n := &Node{c: c, machine: machine{name: name, dir: filepath.Join(c.dir, name)}}
+	n := &Node{c: c, object: name, machine: machine{name: name, dir: filepath.Join(c.dir, name)}}
 	for _, f := range c.o.Families {
 		n.addrs[f] = lanAddr(f, nodeNumber+number)
 	}
@@ -38,8 +39,13 @@ func (c *Cluster) newNode(number int) *Node {
 	return n
 }
 
-// Name is the node's host name and that of its Node object.
-func (n *Node) Name() string { return n.name }
+// Name is the name of the node's Node object, and unless it was renamed its host name.
+func (n *Node) Name() string { return n.object }
+
+// Rename has kubelet and kube-proxy know the node as NAME-renamed, from their next start on.
+func (n *Node) Rename() { n.object = n.renamed() }
+
+func (n *Node) renamed() string { return n.name + "-renamed" }
 
 // Addr is the node's address on the underlay; it is not valid where the cluster has no such family.
 func (n *Node) Addr(f subnet.Family) netip.Addr { return n.addrs[f] }
@@ -100,7 +106,7 @@ func (n *Node) prepare() error {
 	if n.addrs[subnet.Inet6].IsValid() {
 		errs = append(errs, setSysctl("net/ipv6/conf/all/forwarding", "1"))
 	}
-	for _, dir := range []string{"/etc/cni/net.d", "/opt/cni/bin", "/run/netns", "/var/lib/containerd", "/var/lib/kubelet"} {
+	for _, dir := range []string{"/etc/cni/net.d", "/etc/kubernetes/manifests", "/opt/cni/bin", "/run/netns", "/var/lib/containerd", "/var/lib/kubelet"} {
 		errs = append(errs, os.MkdirAll(dir, 0o755))
 	}
 	return errors.Join(errs...)

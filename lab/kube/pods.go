@@ -55,7 +55,7 @@ func (p *Pod) object() map[string]any {
 	spec := map[string]any{"hostNetwork": p.HostNetwork, "terminationGracePeriodSeconds": 1, "containers": []any{container},
 		"tolerations": []any{map[string]any{"operator": "Exists"}}}
 	if p.Node != nil {
-		spec["nodeName"] = p.Node.name
+		spec["nodeName"] = p.Node.object
 	}
 	return map[string]any{"apiVersion": "v1", "kind": "Pod",
 		"metadata": map[string]any{"name": p.Name, "labels": labels, "annotations": p.Annotations}, "spec": spec}
@@ -115,7 +115,7 @@ func (c *Cluster) Look(ctx context.Context, p *Pod) error {
 // Node is the node of that name.
 func (c *Cluster) Node(name string) (*Node, error) {
 	for _, n := range c.Nodes {
-		if n.name == name {
+		if n.object == name {
 			return n, nil
 		}
 	}

@@ -79,6 +79,7 @@ resolvConf: ""
 clusterDNS: []
 clusterDomain: cluster.local
 volumePluginDir: /var/lib/kubelet/volumeplugins
+staticPodPath: /etc/kubernetes/manifests
 evictionHard: {memory.available: "1Mi", nodefs.available: "1%%", imagefs.available: "1%%"}
 imageGCHighThresholdPercent: 100
 imageGCLowThresholdPercent: 99
@@ -94,11 +95,11 @@ configMapAndSecretChangeDetectionStrategy: Watch
 		return nil, err
 	}
 	credentials := filepath.Join(n.dir, "kubelet.kubeconfig")
-	if err := n.c.plane.kubeconfig(credentials, "system:node:"+n.name, n.c.server()); err != nil {
+	if err := n.c.plane.kubeconfig(credentials, "system:node:"+n.object, n.c.server()); err != nil {
 		return nil, err
 	}
 	return exec.Command(filepath.Join(programDir, "kubelet"), "--config="+config, "--kubeconfig="+credentials,
-		"--hostname-override="+n.name, "--node-ip="+strings.Join(ips, ","), "--v=2"), nil
+		"--hostname-override="+n.object, "--node-ip="+strings.Join(ips, ","), "--v=2"), nil
 }
 
 // maxPods is how many pods a node takes: more than its subnet has addresses for.
@@ -120,7 +121,7 @@ clusterCIDR: %q
 hostnameOverride: %s
 conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}
 oomScoreAdj: 0
-`, n.c.o.Proxy, credentials, n.c.podCIDRs(), n.name))
+`, n.c.o.Proxy, credentials, n.c.podCIDRs(), n.object))
 	return exec.Command(filepath.Join(programDir, "kube-proxy"), "--config="+config, "--v=2"), err
 }
 
