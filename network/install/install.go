@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -25,7 +26,7 @@ type Options struct {
 	ConfDir   string // folder where the container runtime looks for configurations
 	ConfName  string // name of the configuration there; runtimes take the first name that ends in .conf, .conflist or .json
 
-	Log logrus.FieldLogger // default: logrus' standard logger
+	Log logrus.FieldLogger // nil logs nothing
 }
 
 // Check names every mistake.
@@ -59,7 +60,9 @@ type Installer struct {
 // New makes an installer. It changes nothing yet.
 func New(o Options) *Installer {
 	if o.Log == nil {
-		o.Log = logrus.StandardLogger()
+		quiet := logrus.New()
+		quiet.SetOutput(io.Discard)
+		o.Log = quiet
 	}
 	return &Installer{o: o, seen: map[string]look{}, said: map[string]string{}}
 }
