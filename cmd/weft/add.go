@@ -31,7 +31,7 @@ func (p plugin) add(args *skel.CmdArgs) error {
 	}
 	printed, err := p.run(d, callOf("ADD", args))
 	if err != nil {
-		return withHint(err, hint)
+		return withRemedy(withHint(err, hint), env)
 	}
 	result, err := parseResult(printed, c.CNIVersion)
 	if err == nil {
