@@ -42,6 +42,7 @@ func TestPlugins(t *testing.T) {
 		{name: "another build of the same weft", plugin: "weft", have: "weft v1.1.0 again", want: "weft v1.1.0", log: replaced + "is another build of the same version"},
 		{name: "a development build by a release", plugin: "weft", have: "weft devel", want: "weft v1.1.0", log: replaced + "is of version devel"},
 		{name: "a release by a development build", plugin: "weft", have: "weft v1.1.0", source: "weft devel", want: "weft devel", log: replaced},
+		{name: "a commit after the release", plugin: "weft", have: "weft v1.1.0-3-gabc1234", want: "weft v1.1.0-3-gabc1234", log: leftAlone},
 		{name: "a release by a commit after it", plugin: "weft", have: "weft v1.1.0", source: "weft v1.1.0-3-gabc1234", want: "weft v1.1.0-3-gabc1234", log: replaced},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package install
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"debug/buildinfo"
 	"debug/elf"
@@ -9,13 +10,15 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/mod/semver"
 )
 
-// ownProgram is Weft's plugin, of which the host's is replaced also by a build without a version that can be compared.
+// ownProgram is Weft's plugin, of which the host's is replaced also where versions cannot be compared, as those of
+// builds by hand, and by another build of the same version.
 const ownProgram = "github.com/weft-network/weft/cmd/weft"
 
 // verdict says whether a plugin is to be installed, and why.
@@ -62,28 +65,43 @@ func compare(ours, theirs program) verdict {
 		return leave("is another program than Weft's")
 	}
 	versions := "is of version " + theirs.named() + ", Weft's is of " + ours.named()
-	if ours.path == ownProgram && (!isRelease(ours.version) || !isRelease(theirs.version)) {
-		return replace(versions)
-	}
-	if !semver.IsValid(ours.version) || !semver.IsValid(theirs.version) {
-		return leave(versions)
-	}
-	switch order := semver.Compare(theirs.version, ours.version); {
+	have, ok := release(theirs.version)
+	want, ok2 := release(ours.version)
+	own := ours.path == ownProgram
+	switch order := have.compare(want); {
+	case !ok || !ok2:
+		return verdict{install: own, reason: versions}
 	case order < 0:
 		return replace(versions)
-	case order == 0 && ours.path == ownProgram:
+	case order == 0 && own:
 		return replace("is another build of the same version")
 	default:
 		return leave(versions)
 	}
 }
 
-// described is what git describe makes of a commit after a tag.
-var described = regexp.MustCompile(`-[0-9]+-g[0-9a-f]+(-dirty)?$|-dirty$`)
+// released is a version that can be compared: of a release, or of so many commits after one.
+type released struct {
+	tag     string
+	commits int
+}
 
-// isRelease tells whether v can be compared with others. A commit after a tag would sort before the tag.
-func isRelease(v string) bool {
-	return semver.IsValid(v) && !described.MatchString(v) && !strings.HasPrefix(v, "v0.0.0-")
+// described is what git describe adds to the tag before a commit.
+var described = regexp.MustCompile(`^(.+?)(?:-([0-9]+)-g[0-9a-f]+)?(?:-dirty)?$`)
+
+// release takes a version apart. ok is false for one that says nothing about what came before or after it.
+func release(version string) (r released, ok bool) {
+	m := described.FindStringSubmatch(version)
+	if m == nil || !semver.IsValid(m[1]) || strings.HasPrefix(m[1], "v0.0.0-") {
+		return released{}, false
+	}
+	r.tag = m[1]
+	r.commits, _ = strconv.Atoi(m[2]) // 0 where there is none
+	return r, true
+}
+
+func (r released) compare(other released) int {
+	return cmp.Or(semver.Compare(r.tag, other.tag), cmp.Compare(r.commits, other.commits))
 }
 
 // program is what a file says of itself.
