@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -18,7 +17,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/weft-network/weft/subnet"
-	"github.com/weft-network/weft/subnet/kube"
 )
 
 // testEmbedding builds the example of a distribution that carries Weft, and runs it twice on a Node.
@@ -153,46 +151,6 @@ func (e *embedded) end() {
 	must(e.k.t, e.cmd.Process.Signal(syscall.SIGTERM))
 	if err := e.cmd.Wait(); err != nil {
 		e.k.t.Errorf("after SIGTERM: %v\n%s", err, e.log)
-	}
-}
-
-// testHostService runs weftd with the credentials of its node's kubelet and the rights that dist has for it.
-func testHostService(k *cluster) {
-	text, err := os.ReadFile("../../dist/host-service.yaml")
-	must(k.t, err)
-	for _, doc := range strings.Split(string(text), "\n---\n") {
-		kind := regexp.MustCompile(`(?m)^kind: (.*)$`).FindStringSubmatch(doc)
-		if kind == nil {
-			k.t.Fatalf("no kind in\n%s", doc)
-		}
-		_, err := k.c.Do(k.t.Context(), "POST", "/apis/rbac.authorization.k8s.io/v1/"+strings.ToLower(kind[1])+"s", "application/yaml", []byte(doc))
-		must(k.t, err)
-	}
-	config := filepath.Join(k.dir, "kubelet.conf")
-	must(k.t, k.c.Kubeconfig(config, "system:node:node-1"))
-	uplink(k.t, "eth7", "192.168.0.2/24")
-	k.SetConfig(single)
-	k.peerNode()
-	k.makeNode("node-1", "10.5.0.0/24")
-	k.internal("node-1", "192.168.0.2")
-	a := k.run(weftd(k.t), "node-1", "--kubeconfig-file="+config)
-	k.until("subnet.env", func() bool { return strings.Contains(a.file("subnet.env"), "FLANNEL_SUBNET=10.5.0.1/24\n") })
-	k.until("the condition", func() bool { return strings.HasPrefix(k.condition("node-1"), "False FlannelIsUp") })
-	if diff := cmp.Diff("10.5.3.0/24", k.peers()); diff != "" {
-		k.t.Errorf("routes to peers (-want +got):\n%s", diff)
-	}
-	if log := a.file(logName); strings.Contains(log, "level=warning") {
-		k.t.Errorf("warnings:\n%s", log)
-	}
-
-	s, err := kube.New(kube.Options{Node: "node-2", Kubeconfig: config, ConfigPath: k.configPath()})
-	must(k.t, err)
-	defer s.Close()
-	parsed, _, err := subnet.Parse(single)
-	must(k.t, err)
-	_, err = s.Claim(k.t.Context(), subnet.Want{Config: parsed, Attrs: subnet.Attrs{Node: "node-2", Backend: "vxlan"}})
-	if err == nil || !strings.Contains(err.Error(), "allowed") {
-		k.t.Errorf("with these credentials another node's Node: %v", err)
 	}
 }
 

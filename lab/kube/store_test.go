@@ -55,7 +55,7 @@ func start(t *testing.T) *ControlPlane {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	c, err := Start(ctx, bin, Options{Dir: t.TempDir(), Users: map[string]string{"weft": "weft", "nobody": "nobody", "system:node:node-1": "node-1"}, ClusterCIDR: "10.5.0.0/16,fd00:5::/56"})
+	c, err := Start(ctx, bin, Options{Dir: t.TempDir(), Users: map[string]string{"weft": "weft", "nobody": "nobody"}, ClusterCIDR: "10.5.0.0/16,fd00:5::/56"})
 	if err != nil {
 		t.Fatal(err)
 	}
