@@ -9,25 +9,27 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/weft-network/weft/lab/control"
 )
 
 // exec runs a command inside a host, with the caller's own input and outputs.
-func (l *Lab) exec(ctx context.Context, r Request, files [3]*os.File) Response {
+func (l *Lab) exec(ctx context.Context, r control.Request, files [3]*os.File) control.Response {
 	args := r.Args
 	if len(args) > 1 && args[1] == "--" {
 		args = slices.Delete(slices.Clone(args), 1, 2)
 	}
 	if len(args) < 2 {
-		return Response{Code: 2, Error: "exec needs a host and a command"}
+		return control.Response{Code: 2, Error: "exec needs a host and a command"}
 	}
 	h, err := l.Host(args[0])
 	if err != nil {
-		return Response{Code: 2, Error: err.Error()}
+		return control.Response{Code: 2, Error: err.Error()}
 	}
 	path, err := lookPath(args[1])
 	if err != nil {
 		fmt.Fprintln(files[2], err)
-		return Response{Code: 127}
+		return control.Response{Code: 127}
 	}
 	cmd := exec.CommandContext(ctx, path, args[2:]...)
 	cmd.Args[0] = args[1]
@@ -38,16 +40,16 @@ func (l *Lab) exec(ctx context.Context, r Request, files [3]*os.File) Response {
 	}
 	if err := h.Start(cmd); err != nil {
 		fmt.Fprintln(files[2], err)
-		return Response{Code: 126}
+		return control.Response{Code: 126}
 	}
 	err = cmd.Wait()
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
-		return Response{Code: max(exit.ExitCode(), 1)}
+		return control.Response{Code: max(exit.ExitCode(), 1)}
 	}
 	if err != nil {
-		return Response{Code: 2, Error: err.Error()}
+		return control.Response{Code: 2, Error: err.Error()}
 	}
-	return Response{}
+	return control.Response{}
 }
 
 // lookPath finds a program as the environment of processes inside the lab does.

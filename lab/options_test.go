@@ -100,20 +100,6 @@ func TestPodSuffix(t *testing.T) {
 	}
 }
 
-func TestNames(t *testing.T) {
-	const sockets = `Num       RefCount Protocol Flags    Type St Inode Path
-0000000000000000: 00000002 00000000 00010000 0001 01 17035 /run/systemd/private
-0000000000000000: 00000002 00000000 00010000 0001 01 20001 @weft-lab/1000/weft
-0000000000000000: 00000003 00000000 00000000 0001 03 20002 @weft-lab/1000/weft
-0000000000000000: 00000002 00000000 00010000 0001 01 20003 @weft-lab/1000/a b
-0000000000000000: 00000002 00000000 00010000 0001 01 20004 @weft-lab/0/other
-0000000000000000: 00000002 00000000 00010000 0001 01 20005
-`
-	if diff := cmp.Diff([]string{"a b", "weft"}, names(sockets, 1000)); diff != "" {
-		t.Errorf("names (-want +got):\n%s", diff)
-	}
-}
-
 func TestListingMissing(t *testing.T) {
 	a, b := Listing{"x", "x", "y", "z"}, Listing{"x", "z", "w"}
 	if diff := cmp.Diff(Listing{"x", "y"}, a.Missing(b)); diff != "" {

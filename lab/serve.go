@@ -5,12 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/weft-network/weft/lab/control"
 )
 
 // repairTime is how long a repair may take before it counts as failed.
@@ -18,46 +17,10 @@ const repairTime = 30 * time.Second
 
 // Serve tells the command that started this process with Detach that the lab is ready, and then answers requests
 // until one of them is "down" or ctx ends.
-func (l *Lab) Serve(ctx context.Context) error {
-	file := os.NewFile(listenerFD, "listener")
-	listener, err := net.FileListener(file)
-	if err := errors.Join(err, file.Close()); err != nil {
-		return fmt.Errorf("take the lab's listener: %w", err)
-	}
-	if err := Ready(); err != nil {
-		return errors.Join(err, listener.Close())
-	}
-	if err := quiet(); err != nil {
-		return errors.Join(err, listener.Close())
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	return serve(ctx, listener.(*net.UnixListener), func(ctx context.Context, r Request, files [3]*os.File) Response {
-		if r.Verb == "down" {
-			cancel()
-			return Response{}
-		}
-		return l.handle(ctx, r, files)
-	})
-}
-
-// quiet lets go of the terminal of the command that started the lab.
-func quiet() error {
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		return fmt.Errorf("open %s: %w", os.DevNull, err)
-	}
-	defer null.Close()
-	for fd := range 3 {
-		if err := unix.Dup3(int(null.Fd()), fd, 0); err != nil {
-			return fmt.Errorf("close descriptor %d: %w", fd, err)
-		}
-	}
-	return nil
-}
+func (l *Lab) Serve(ctx context.Context) error { return control.Serve(ctx, l.handle) }
 
 // handle does one request.
-func (l *Lab) handle(ctx context.Context, r Request, files [3]*os.File) Response {
+func (l *Lab) handle(ctx context.Context, r control.Request, files [3]*os.File) control.Response {
 	out := files[1]
 	if r.Verb == "exec" {
 		return l.exec(ctx, r, files)
@@ -78,9 +41,9 @@ func (l *Lab) handle(ctx context.Context, r Request, files [3]*os.File) Response
 		err = fmt.Errorf("the lab does not know the request %q: is it of another version than this command?", r.Verb)
 	}
 	if err != nil {
-		return Response{Code: 1, Error: err.Error()}
+		return control.Response{Code: 1, Error: err.Error()}
 	}
-	return Response{}
+	return control.Response{}
 }
 
 // printMatrix tries all pairs and prints the table.
@@ -93,7 +56,7 @@ func (l *Lab) printMatrix(ctx context.Context, w io.Writer) error {
 }
 
 // printBreak breaks something and prints what came back and how soon.
-func (l *Lab) printBreak(ctx context.Context, w io.Writer, r Request) error {
+func (l *Lab) printBreak(ctx context.Context, w io.Writer, r control.Request) error {
 	f, err := FaultNamed(strings.Join(r.Args, " "))
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package lab
 import (
 	"bufio"
 	"context"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -11,6 +12,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// user is a terminal: the end of its person, and that of programs.
+type user struct{ master, slave *os.File }
+
+func newUser(t *testing.T) user {
+	t.Helper()
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	must(t, err)
+	t.Cleanup(func() { master.Close() })
+	must(t, unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0))
+	fd, _, errno := unix.Syscall(unix.SYS_IOCTL, master.Fd(), unix.TIOCGPTPEER, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC)
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	slave := os.NewFile(fd, "slave")
+	return user{master, slave}
+}
+
 // TestTerminal types to a command inside a lab, and interrupts it with Ctrl-C.
 func TestTerminal(t *testing.T) {
 	t.Parallel()
@@ -18,9 +36,7 @@ func TestTerminal(t *testing.T) {
 		t.Fatalf("up: %d\n%s", code, out)
 	}
 	t.Cleanup(func() { must(t, exec.Command(binDir+"/weftctl", "lab", "down", "--name=terminal").Run()) })
-	var user terminal // the test sits where the person does
-	must(t, user.open())
-	t.Cleanup(func() { user.master.Close() })
+	user := newUser(t) // the test sits where the person does
 	must(t, unix.IoctlSetWinsize(int(user.master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 33, Col: 77}))
 	before, err := unix.IoctlGetTermios(int(user.slave.Fd()), unix.TCGETS)
 	must(t, err)

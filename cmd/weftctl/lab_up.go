@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weft-network/weft/lab"
+	"github.com/weft-network/weft/lab/control"
 )
 
 // defaultLab is the name of a lab that was not given one.
@@ -52,16 +53,11 @@ func detach(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	listener, err := lab.Listen(name)
+	listener, err := lab.Background().Listen(name)
 	if err != nil {
 		return err
 	}
-	file, err := listener.File()
-	if err := errors.Join(err, listener.Close()); err != nil {
-		return fmt.Errorf("hand the lab its listener: %w", err)
-	}
-	defer file.Close()
-	return lab.Detach(ctx, bins, file, os.Args[1:]...)
+	return lab.Detach(ctx, bins, listener, os.Args[1:]...)
 }
 
 // up is the part inside the namespaces.
@@ -91,7 +87,7 @@ func requestCommand(use, short string, args cobra.PositionalArgs) *cobra.Command
 	cmd := &cobra.Command{Use: use, Short: short, Args: args}
 	name := nameFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		return ask(cmd.Context(), *name, lab.Request{Verb: cmd.Name(), Args: args})
+		return ask(cmd.Context(), lab.Background(), *name, control.Request{Verb: cmd.Name(), Args: args, Terminal: cmd.Name() == "exec"})
 	}
 	return cmd
 }
@@ -112,7 +108,7 @@ func newLabBreakCommand() *cobra.Command {
 		if _, err := lab.FaultNamed(args[0]); err != nil {
 			return err
 		}
-		return ask(cmd.Context(), *name, lab.Request{Verb: "break", Args: args, Node: *node})
+		return ask(cmd.Context(), lab.Background(), *name, control.Request{Verb: "break", Args: args, Node: *node})
 	}
 	return cmd
 }
@@ -121,7 +117,7 @@ func newLabListCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "list the labs that run", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			names, err := lab.Running()
+			names, err := lab.Background().Running()
 			for _, n := range names {
 				fmt.Fprintln(cmd.OutOrStdout(), n)
 			}
@@ -131,8 +127,8 @@ func newLabListCommand() *cobra.Command {
 }
 
 // ask sends the request and makes its end this command's end.
-func ask(ctx context.Context, name string, r lab.Request) error {
-	resp, err := lab.Ask(ctx, name, r, [3]*os.File{os.Stdin, os.Stdout, os.Stderr})
+func ask(ctx context.Context, kind control.Kind, name string, r control.Request) error {
+	resp, err := kind.Ask(ctx, name, r, [3]*os.File{os.Stdin, os.Stdout, os.Stderr})
 	switch {
 	case err != nil:
 		return err

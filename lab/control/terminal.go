@@ -1,4 +1,4 @@
-package lab
+package control
 
 import (
 	"errors"
@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// terminal is a pseudo terminal for a command inside the lab, so that a shell there has job control, and keys like Ctrl-C
+// terminal is a pseudo terminal for a command in the background, so that a shell there has job control, and keys like Ctrl-C
 // reach what runs there. What is typed on the outer terminal goes in, and what is printed comes out.
 type terminal struct {
 	outer  *os.File     // the user's terminal
