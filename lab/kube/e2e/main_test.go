@@ -63,6 +63,9 @@ func outside() (err error) {
 	if err != nil {
 		return err
 	}
+	if _, err := kube.FlannelImage(context.Background(), top, out); err != nil {
+		return err
+	}
 	text, err := json.Marshal(parts)
 	if err != nil {
 		return err
