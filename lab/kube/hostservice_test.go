@@ -36,29 +36,31 @@ func testHostService(k *cluster) {
 		_, err := k.c.Do(k.t.Context(), "POST", "/apis/rbac.authorization.k8s.io/v1/"+strings.ToLower(kind[1])+"s", "application/yaml", []byte(doc))
 		must(k.t, err)
 	}
-	config := k.kubeletConf("node-1")
-	const short = 8 * time.Second
-	ends := k.renew("node-1", short)
+	config, bin := k.kubeletConf("node-1"), weftd(k.t)
 	uplink(k.t, "eth7", "192.168.0.2/24")
 	k.SetConfig(single)
 	k.peerNode()
 	k.makeNode("node-1", "10.5.0.0/24")
 	k.internal("node-1", "192.168.0.2")
-	a := k.run(weftd(k.t), "node-1", "--kubeconfig-file="+config)
-	k.until("subnet.env", func() bool { return strings.Contains(a.file("subnet.env"), "FLANNEL_SUBNET=10.5.0.1/24\n") })
+	const short = 6 * time.Second
+	ends := k.renew("node-1", short)
+	a := k.run(bin, "node-1", "--kubeconfig-file="+config)
+	k.until("subnet.env", func() bool {
+		if time.Now().After(ends) { // on a slow machine
+			ends = k.renew("node-1", short)
+		}
+		return strings.Contains(a.file("subnet.env"), "FLANNEL_SUBNET=10.5.0.1/24\n")
+	})
 	k.until("the condition", func() bool { return strings.HasPrefix(k.condition("node-1"), "False FlannelIsUp") })
 	if diff := cmp.Diff("10.5.3.0/24", k.peers()); diff != "" {
 		k.t.Errorf("routes to peers (-want +got):\n%s", diff)
-	}
-	if !time.Now().Before(ends) {
-		k.t.Fatalf("this machine is too slow to be connected within %s", short)
 	}
 	k.renew("node-1", time.Hour)
 	k.until("the end of the first certificate", func() bool { return time.Now().After(ends) })
 	k.annotate("node-1", object{prefix + "public-ip-overwrite": "203.0.113.1"})
 	k.until("a change with the second one", func() bool { return k.node("node-1").Metadata.Annotations[prefix+"public-ip"] == "203.0.113.1" })
-	if log := a.file(logName); strings.Contains(log, "level=warning") {
-		k.t.Errorf("warnings:\n%s", log)
+	if log := a.file(logName); strings.Contains(log, "allowed") {
+		k.t.Errorf("rights are missing:\n%s", log)
 	}
 
 	s, err := kube.New(kube.Options{Node: "node-2", Kubeconfig: config, ConfigPath: k.configPath()})
