@@ -88,6 +88,13 @@ func (r *report) warn(log logrus.FieldLogger, subject string, texts []string) {
 	}
 }
 
+// about returns the warnings about a subject.
+func (r *report) about(subject string) []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.warnings[subject]
+}
+
 // peersFailed says which peers cannot be served, and why.
 func (r *report) peersFailed(log logrus.FieldLogger, failed map[subnet.Subnets]error) {
 	texts := make(map[subnet.Subnets]string, len(failed))

@@ -23,6 +23,7 @@ func (a *Agent) tellStore(ctx context.Context) error {
 		return nil
 	}
 	var since time.Time // when the node was seen not ready first; zero while it is ready
+	refusal := "" // the last one that was told
 	failing := pause{reportEvery, 30 * time.Second}
 	wait := reportEvery
 	for {
@@ -32,6 +33,7 @@ func (a *Agent) tellStore(ctx context.Context) error {
 		case <-a.tell:
 		case <-time.After(wait):
 		}
+		refusal = a.tellRefusal(ctx, refusal)
 		why := a.notReady()
 		switch {
 		case len(why) == 0:
@@ -51,4 +53,14 @@ func (a *Agent) tellStore(ctx context.Context) error {
 			wait = reportEvery
 		}
 	}
+}
+
+// tellRefusal tells a store that warns why a new net-conf.json is not in force, and returns what it was told last.
+func (a *Agent) tellRefusal(ctx context.Context, told string) string {
+	now := strings.Join(a.report.about("config"), "; ")
+	store, ok := a.o.Store.(subnet.Warner)
+	if !ok || now == told || now != "" && !store.Warn(ctx, "ConfigRefused", now) {
+		return told
+	}
+	return now
 }

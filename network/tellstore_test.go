@@ -104,3 +104,52 @@ func TestStoreIsToldWhetherNodeIsReady(t *testing.T) {
 		}
 	})
 }
+
+// warned is a store that is told what an operator should put right.
+type warned struct {
+	told
+	warnings []string
+}
+
+func (s *warned) Warn(_ context.Context, reason, sentence string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.away {
+		s.warnings = append(s.warnings, reason+": "+sentence)
+	}
+	return !s.away
+}
+
+func TestStoreIsToldOfRefusal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &warned{told: told{Store: memory.New().Store()}}
+		log := logrus.New()
+		log.SetOutput(io.Discard)
+		a := &Agent{o: Options{Store: store, Log: log}, tell: newBell()}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- a.tellStore(ctx) }()
+		refuse := func(text string) string {
+			a.report.refused(log, errors.New(text))
+			return "ConfigRefused: the network config in the store is refused, the last good one stays in force: " + text
+		}
+		one := refuse("one mistake")
+		time.Sleep(time.Minute)
+		store.setAway(true)
+		two := refuse("two mistakes")
+		time.Sleep(time.Minute)
+		store.setAway(false)
+		time.Sleep(time.Minute)
+		a.report.refused(log, nil)
+		time.Sleep(time.Minute)
+		refuse("one mistake")
+		time.Sleep(time.Minute)
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("returned %v", err)
+		}
+		if diff := cmp.Diff([]string{one, two, one}, store.warnings); diff != "" {
+			t.Errorf("the store was warned (-want +got):\n%s", diff)
+		}
+	})
+}

@@ -60,6 +60,15 @@ type Reporter interface {
 	Report(ctx context.Context, ready bool, why string) error
 }
 
+// Warner is a Store that can tell the cluster what an operator should put right while the node goes on.
+type Warner interface {
+	Store
+
+	// Warn tells it under a reason, which is a word such as ConfigRefused, and in a sentence. It returns false where that
+	// could not be done, or not yet, and is to be tried again.
+	Warn(ctx context.Context, reason, sentence string) bool
+}
+
 // Fault is an entry of the store that could not be understood.
 type Fault struct {
 	Key string // where it is, in the store's own words

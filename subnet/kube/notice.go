@@ -76,15 +76,35 @@ func (s *Store) notify(ctx context.Context, ready bool, why string, became bool)
 	if !l.due(n, became, now) {
 		return
 	}
+	if s.tell(ctx, n, now) {
+		l.said, l.at, l.owed = n, now, false
+	}
+}
+
+// Warn implements subnet.Warner with an Event about the own Node, within the same limit.
+func (s *Store) Warn(ctx context.Context, reason, sentence string) bool {
+	l := s.notices
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	if l.fault != "" && now.Sub(l.at) < noticeFails || !l.allowed.AllowN(now, 1) {
+		return false
+	}
+	return s.tell(ctx, notice{"Warning", reason, shortened(sentence)}, now)
+}
+
+// tell sends an Event. That it could not be sent is logged once, and remembered.
+func (s *Store) tell(ctx context.Context, n notice, now time.Time) bool {
+	l := s.notices
 	err := s.send(ctx, n, now)
 	if ctx.Err() != nil {
-		return
+		return false
+	}
+	if err == nil {
+		l.fault = ""
+		return true
 	}
 	l.at = now
-	if err == nil {
-		l.said, l.owed, l.fault = n, false, ""
-		return
-	}
 	if apierrors.IsForbidden(err) {
 		err = fmt.Errorf("%w: weftd must be allowed to create and patch events in the namespace %s", err, eventNamespace)
 	}
@@ -92,6 +112,7 @@ func (s *Store) notify(ctx context.Context, ready bool, why string, became bool)
 		l.fault = err.Error()
 		s.log.WithError(err).Warn("no Event can tell what happens to this node; nothing else depends on it")
 	}
+	return false
 }
 
 // send makes an Event, or counts up the one that says the same.

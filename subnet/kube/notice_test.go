@@ -125,6 +125,17 @@ func TestNotices(t *testing.T) {
 			t.Errorf("a sentence that changes each second led to %d Events in an hour, want one a minute", n)
 		}
 
+		time.Sleep(time.Hour)
+		server.forget()
+		for range 2 {
+			if !s.Warn(t.Context(), "ConfigRefused", "a mistake") {
+				t.Error("could not warn")
+			}
+		}
+		if diff := cmp.Diff([]string{"1: Warning a mistake", "1: 2 times"}, server.take()); diff != "" {
+			t.Errorf("a warning, twice (-want +got):\n%s", diff)
+		}
+
 		log.Reset()
 		server.answer(http.StatusForbidden)
 		live(time.Hour, says("no rights"))
@@ -137,6 +148,10 @@ func TestNotices(t *testing.T) {
 		if h := s.Health(); h.Err != nil || h.Errors != 0 {
 			t.Errorf("who has no rights for Events is not well: %+v", h)
 		}
+		if s.Warn(t.Context(), "ConfigRefused", "another mistake") {
+			t.Error("who has no rights can warn")
+		}
+		server.take()
 		server.answer(0)
 		server.forget()
 		step("the rights come", 2*noticeFails, says("no rights"), "1: Warning no rights")

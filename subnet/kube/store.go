@@ -41,7 +41,10 @@ type Store struct {
 	asked chan struct{} // another agent asks whether this one is alive
 }
 
-var _ subnet.Reporter = (*Store)(nil)
+var (
+	_ subnet.Reporter = (*Store)(nil)
+	_ subnet.Warner   = (*Store)(nil)
+)
 
 // New returns a store for o. It does not wait for the API, which may be away; the error is about o itself, and says all
 // that is wrong with it.
