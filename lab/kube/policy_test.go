@@ -117,13 +117,13 @@ func (g *guarded) untilGuarded() {
 	ctx, cancel := context.WithTimeout(g.t.Context(), time.Minute)
 	defer cancel()
 	tries := []request{
-		{"PATCH", "/api/v1/nodes/node-1", mergePatch, `{"metadata":{"labels":{"a":"b"}}}`},
-		{"POST", "/api/v1/namespaces/default/events", "", event("e", "Node", "node-2")},
+		{"PATCH", "/api/v1/nodes/node-1?dryRun=All", mergePatch, `{"metadata":{"labels":{"a":"b"}}}`},
+		{"POST", "/api/v1/namespaces/default/events?dryRun=All", "", event("e", "Node", "node-2")},
 	}
 	err := await(ctx, "the policies", g.c.api, func() error {
 		for _, r := range tries {
-			if err := g.send(ctx, g.tokens["pod"], r); err == nil {
-				return fmt.Errorf("%s %s is allowed", r.method, r.path)
+			if err := g.send(ctx, g.tokens["pod"], r); err == nil || !strings.Contains(err.Error(), "ValidatingAdmissionPolicy") {
+				return fmt.Errorf("%s %s ends with %v", r.method, r.path, err)
 			}
 		}
 		return nil
@@ -131,7 +131,6 @@ func (g *guarded) untilGuarded() {
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	g.do("PATCH", "/api/v1/nodes/node-1", object{"metadata": object{"labels": object{"a": nil}}})
 }
 
 type request struct{ method, path, kind, body string }
@@ -225,17 +224,18 @@ func (g *guarded) testRequests(t *testing.T) {
 		{"provider", "pod", merge(node, `{"spec":{"providerID":"x://y"}}`), "may not change the spec of a Node"},
 		{"pod CIDR", "bare", merge("/api/v1/nodes/node-3", `{"spec":{"podCIDR":"10.244.9.0/24","podCIDRs":["10.244.9.0/24"]}}`), "may not change the spec of a Node"},
 		{"operators' annotation", "pod", merge(node, fmt.Sprintf(ours, "public-ip-overwrite")), "not flannel.alpha.coreos.com/public-ip-overwrite"},
+		{"two", "pod", merge(node, `{"metadata":{"generateName":"g-","labels":{"a":"b"},"finalizers":["example.org/f"]}}`), "metadata.generateName"},
 		{"foreign annotation", "pod", merge(node, `{"metadata":{"annotations":{"example.org/a":"x","flannel.alpha.coreos.com/public-ip":"x"}}}`), "not example.org/a"},
 		{"foreign annotation changed", "pod", merge(node, `{"metadata":{"annotations":{"example.org/kept":"x"}}}`), "not example.org/kept"},
 		{"foreign annotation removed", "pod", merge(node, `{"metadata":{"annotations":{"example.org/kept":null}}}`), "not example.org/kept"},
 		{"foreign annotation with the status", "pod", merge(status, `{"metadata":{"annotations":{"example.org/a":"x"}}}`), "not example.org/a"},
 		{"label with the status", "pod", merge(status, `{"metadata":{"labels":{"a":"x"}}}`), "may not change metadata.labels"},
-		{"condition Ready", "pod", strategic(status, `{"status":{"conditions":[{"type":"Ready","status":"False"}]}}`), "nothing of the status but the condition NetworkUnavailable"},
-		{"condition of its own", "pod", strategic(status, `{"status":{"conditions":[{"type":"Mine","status":"False"}]}}`), "nothing of the status but"},
-		{"all conditions removed", "pod", merge(status, `{"status":{"conditions":null}}`), "nothing of the status but"},
-		{"addresses", "pod", strategic(status, `{"status":{"addresses":[{"type":"InternalIP","address":"192.0.2.9"}]}}`), "nothing of the status but"},
-		{"capacity", "pod", strategic(status, `{"status":{"capacity":{"cpu":"64"}}}`), "nothing of the status but"},
-		{"image", "pod", merge(status, `{"status":{"images":[{"names":["x"],"sizeBytes":1}]}}`), "nothing of the status but"},
+		{"condition Ready", "pod", strategic(status, `{"status":{"conditions":[{"type":"Ready","status":"False"}]}}`), "may change the condition NetworkUnavailable only"},
+		{"condition of its own", "pod", strategic(status, `{"status":{"conditions":[{"type":"Mine","status":"False"}]}}`), "may change the condition NetworkUnavailable only"},
+		{"all conditions removed", "pod", merge(status, `{"status":{"conditions":null}}`), "may change the condition NetworkUnavailable only"},
+		{"addresses", "pod", strategic(status, `{"status":{"addresses":[{"type":"InternalIP","address":"192.0.2.9"}]}}`), "may not change status.addresses"},
+		{"capacity", "pod", strategic(status, `{"status":{"capacity":{"cpu":"64"}}}`), "status.capacity"},
+		{"image", "pod", merge(status, `{"status":{"images":[{"names":["x"],"sizeBytes":1}]}}`), "may not change status.images"},
 		{"delete", "pod", request{"DELETE", node, "", ""}, "may change a Node and its status, nothing else: not DELETE nodes"},
 		{"delete another", "pod", request{"DELETE", "/api/v1/nodes/node-2", "", ""}, "nothing else: not DELETE nodes"},
 		{"delete all", "pod", request{"DELETE", "/api/v1/nodes", "", ""}, "nothing else: not DELETE nodes"},
@@ -244,10 +244,13 @@ func (g *guarded) testRequests(t *testing.T) {
 		{"condition", "pod", strategic(status, `{"status":{"conditions":[{"type":"NetworkUnavailable","status":"True","reason":"R","message":"m"}]}}`), ""},
 		{"event", "pod", request{"POST", "/api/v1/namespaces/default/events", "", event("own", "Node", "node-1")}, ""},
 		{"event again", "pod", merge("/api/v1/namespaces/default/events/own", `{"count":2}`), ""},
-		{"event about another Node", "pod", request{"POST", "/api/v1/namespaces/default/events", "", event("other", "Node", "node-2")}, "the agent on node node-1 may write events about its own Node only"},
+		{"event about another Node", "pod", request{"POST", "/api/v1/namespaces/default/events", "", event("other", "Node", "node-2")}, "the agent on node node-1 may write Events about its own Node only"},
 		{"event about a pod", "pod", request{"POST", "/api/v1/namespaces/default/events", "", event("other", "Pod", "node-1")}, "its own Node only"},
 		{"new kind of event about another Node", "pod", request{"POST", "/apis/events.k8s.io/v1/namespaces/default/events", "", `{"apiVersion":"events.k8s.io/v1","kind":"Event","metadata":{"name":"n","namespace":"default"},
 			"eventTime":"2026-01-01T00:00:00.000000Z","reportingController":"example.org/w","reportingInstance":"w","action":"A","reason":"R","type":"Normal","regarding":{"kind":"Node","name":"node-2"}}`}, "its own Node only"},
+		{"event of another", "pod", merge("/api/v1/namespaces/default/events/admins", `{"count":2}`), "its own Node only"},
+		{"event of another made its own", "pod", merge("/api/v1/namespaces/default/events/admins", `{"involvedObject":{"name":"node-1"}}`), "its own Node only"},
+		{"event made that of another", "pod", merge("/api/v1/namespaces/default/events/own", `{"involvedObject":{"name":"node-2"}}`), "its own Node only"},
 		{"event deleted", "pod", request{"DELETE", "/api/v1/namespaces/default/events/own", "", ""}, "its own Node only"},
 		{"own annotations removed", "pod", merge(node, `{"metadata":{"annotations":{"flannel.alpha.coreos.com/public-ip":null}}}`), ""},
 	}
@@ -260,6 +263,9 @@ func (g *guarded) testRequests(t *testing.T) {
 		}{name, "pod", merge(node, fmt.Sprintf(ours, name)), ""})
 	}
 	g.annotate("node-1", object{"example.org/kept": "yes"})
+	if err := g.send(t.Context(), "admin", request{"POST", "/api/v1/namespaces/default/events", "", event("admins", "Node", "node-2")}); err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			err := g.send(t.Context(), g.tokens[tt.token], tt.request)
