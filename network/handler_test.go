@@ -26,7 +26,7 @@ func TestHandlerTellsWhetherTheNodeIsReady(t *testing.T) {
 	b := newBed(t, "")
 	a, _ := b.run()
 	until(t, a, "told", func(s Status) bool { return strings.Contains(strings.Join(s.Waiting, " "), "no network config") })
-	if code, body := ask(t, a, "/readyz"); code != 503 || !strings.Contains(body, "no network config") {
+	if code, body := ask(t, a, "/readyz"); code != 503 || !strings.Contains(body, "there is no network config yet; put net-conf.json into the store") {
 		t.Errorf("readyz %d %s", code, body)
 	}
 	if code, body := ask(t, a, "/healthz"); code != 200 {

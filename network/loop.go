@@ -1,6 +1,7 @@
 package network
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -80,7 +81,7 @@ func (a *Agent) adopt(n news) {
 		a.report.waiting("config", errNoStore)
 		return
 	case n.config == "":
-		a.report.waiting("config", errNoConfig)
+		a.report.waiting("config", noConfig(n.place))
 		return
 	case n.config == l.text:
 		return
@@ -102,11 +103,13 @@ func (a *Agent) adopt(n news) {
 	a.report.config(n.config)
 }
 
-// What the node waits for before it has a config.
-var (
-	errNoStore  = errors.New("the store has not answered yet")
-	errNoConfig = errors.New("there is no network config in the store yet; put net-conf.json there")
-)
+// errNoStore is what the node waits for at first.
+var errNoStore = errors.New("the store has not answered yet")
+
+// noConfig is what the node waits for then. place is where the store looks.
+func noConfig(place string) error {
+	return fmt.Errorf("there is no network config yet; put net-conf.json into %s", cmp.Or(place, "the store"))
+}
 
 // checkConfig parses a net-conf.json and tells whether it can be applied to the node as it runs. Subnets that the cluster
 // assigned need not be those that the config would give.

@@ -15,6 +15,7 @@ type picture struct {
 	mu       sync.Mutex
 	complete bool // a whole snapshot has come from the store itself, not from disk
 	config   string
+	place    string // where the config is to be put
 	leases   map[subnet.Subnets]subnet.Lease
 	leaving  map[subnet.Subnets]time.Time // leases that the store no longer has, since when; they still are in leases
 	faults   []subnet.Fault
@@ -30,6 +31,7 @@ type picture struct {
 type news struct {
 	complete bool
 	config   string
+	place    string
 	all      bool
 	changed  []leaseChange
 	self     subnet.Self
@@ -53,6 +55,7 @@ func (p *picture) update(s subnet.Snapshot, now time.Time) (believed bool) {
 	if s.Config != "" { // a config that is gone leaves the last one in force
 		p.config = s.Config
 	}
+	p.place = s.Place
 	p.faults, p.self = append([]subnet.Fault(nil), s.Faults...), s.Self
 	keys := s.Changed
 	if s.Changed == nil || !p.complete {
@@ -211,7 +214,7 @@ func (p *picture) load(s subnet.Saved) bool {
 func (p *picture) take() news {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n := news{complete: p.complete, config: p.config, all: p.all, self: p.self}
+	n := news{complete: p.complete, config: p.config, place: p.place, all: p.all, self: p.self}
 	p.flyAll = p.flyAll || p.all
 	for k, old := range p.changed {
 		n.changed = append(n.changed, leaseChange{old, p.leases[k]})

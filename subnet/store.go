@@ -45,6 +45,7 @@ type Want struct {
 // it wants to keep.
 type Snapshot struct {
 	Config  string            // net-conf.json as it is stored; "" where there is none (yet)
+	Place   string            // where Config is to be put, in words for people; "" where that goes without saying
 	Leases  map[Subnets]Lease // every lease, this node's own among them; reservations without a PublicIP are left out
 	Changed []Subnets         // the keys that may differ from the previous call of f; nil says that any may, empty that none does
 	Faults  []Fault           // keys that could not be read; each costs that peer only

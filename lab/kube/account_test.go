@@ -123,7 +123,7 @@ func testAccount(k *cluster) {
 	k.internal("node-1", "192.168.0.1")
 	k.peerNode()
 	account := k.newAccount()
-	bin := weftd(k.t)
+	bin := k.weftd()
 	k.asPod(k.line.url())
 	for _, endpoints := range []string{"", "https://127.0.0.1:1," + k.line.url()} {
 		name := func(what string) string { return fmt.Sprintf("%s-%d", what, len(endpoints)) }
@@ -181,7 +181,7 @@ func testAuthority(k *cluster) {
 	token := account.token("authority")
 	account.mount(token, k.ca())
 	k.asPod(p.url)
-	a := k.run(weftd(k.t), "node-1", "--kubeconfig-file=", "--kube-api-url=")
+	a := k.run(k.weftd(), "node-1", "--kubeconfig-file=", "--kube-api-url=")
 	k.until("the sentence", func() bool {
 		return strings.Contains(a.file("subnet.env.waiting"), "the CA certificate (the service account in "+accountDir+") is not that of this API server")
 	})

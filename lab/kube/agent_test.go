@@ -20,20 +20,20 @@ type agent struct {
 	cmd *exec.Cmd
 }
 
-// weftd builds the agent.
-func weftd(t *testing.T) string {
-	t.Helper()
-	return program(t, "./cmd/weftd")
-}
+// weftd is the agent, which is built once for a control plane.
+func (k *cluster) weftd() string { return k.program("./cmd/weftd") }
 
-// program builds a program of the module.
-func program(t *testing.T, path string) string {
-	t.Helper()
-	bin := filepath.Join(t.TempDir(), "program")
-	c := exec.CommandContext(t.Context(), "go", "build", "-C", "../..", "-trimpath", "-buildvcs=false", "-tags", "grpcnotrace", "-o", bin, path)
+// program is a program of the module, which is built once for a control plane.
+func (k *cluster) program(path string) string {
+	k.t.Helper()
+	bin := k.c.file("program-" + filepath.Base(path))
+	if _, err := os.Stat(bin); err == nil {
+		return bin
+	}
+	c := exec.CommandContext(k.t.Context(), "go", "build", "-C", "../..", "-trimpath", "-buildvcs=false", "-tags", "grpcnotrace", "-o", bin, path)
 	c.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := c.CombinedOutput(); err != nil {
-		t.Fatalf("building %s: %v\n%s", path, err, out)
+		k.t.Fatalf("building %s: %v\n%s", path, err, out)
 	}
 	return bin
 }
@@ -150,7 +150,7 @@ func (k *cluster) peers() string {
 func testAgent(k *cluster) {
 	uplink(k.t, "eth7", "192.168.0.1/24", "192.168.0.2/24")
 	k.peerNode()
-	a := k.run(weftd(k.t), "node-1")
+	a := k.run(k.weftd(), "node-1")
 	waiting := func(part string) {
 		k.t.Helper()
 		k.until(part, func() bool { return strings.Contains(a.file("subnet.env.waiting"), part) })

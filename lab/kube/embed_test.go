@@ -2,13 +2,17 @@ package kube
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -21,7 +25,7 @@ import (
 
 // testEmbedding builds the example of a distribution that carries Weft, and runs it twice on a Node.
 func testEmbedding(k *cluster) {
-	bin := program(k.t, "./Documentation/examples/embed")
+	bin := k.program("./Documentation/examples/embed")
 	uplink(k.t, "eth7", "192.168.0.2/24")
 	k.SetConfig(single)
 	k.peerNode()
@@ -71,7 +75,7 @@ func testBeats(k *cluster) {
 	k.peerNode()
 	k.makeNode("node-1", "10.5.0.64/26")
 	k.internal("node-1", "192.168.0.2")
-	e := k.embed(program(k.t, "./Documentation/examples/embed"), k.t.TempDir())
+	e := k.embed(k.program("./Documentation/examples/embed"), k.t.TempDir())
 	const pass, answer = "weft_last_pass_timestamp_seconds", "weft_store_last_answer_timestamp_seconds"
 	now := func() float64 { return float64(time.Now().UnixMilli()) / 1000 }
 	k.until("rest", func() bool {
@@ -101,6 +105,41 @@ func (e *embedded) metric(name string) float64 {
 	v, err := strconv.ParseFloat(m[1], 64)
 	must(e.k.t, err)
 	return v
+}
+
+// testClosed holds that a store which is closed keeps no goroutine and no connection.
+func testClosed(k *cluster) {
+	k.SetConfig(single)
+	k.makeNode("node-1", "10.5.0.64/26")
+	count := func() (goroutines, files int) {
+		open, err := os.ReadDir("/proc/self/fd")
+		must(k.t, err)
+		return runtime.NumGoroutine(), len(open)
+	}
+	lap := func() {
+		s := k.store("node-1")
+		ctx, cancel := context.WithCancel(k.t.Context())
+		defer cancel()
+		err := s.Watch(ctx, func(subnet.Snapshot) bool {
+			cancel() // it has all that it will ever have
+			return true
+		})
+		if !errors.Is(err, context.Canceled) {
+			k.t.Errorf("Watch: %v", err)
+		}
+		must(k.t, s.Close())
+	}
+	lap() // what the libraries make once
+	k.c.http.CloseIdleConnections()
+	goroutines, files := count()
+	for range 5 {
+		lap()
+	}
+	k.until("the end of all goroutines and files", func() bool {
+		runtime.GC() // which closes what is no longer used
+		g, f := count()
+		return g <= goroutines && f <= files
+	})
 }
 
 // embedded is a program that carries Weft.

@@ -36,7 +36,7 @@ func testHostService(k *cluster) {
 		_, err := k.c.Do(k.t.Context(), "POST", "/apis/rbac.authorization.k8s.io/v1/"+strings.ToLower(kind[1])+"s", "application/yaml", []byte(doc))
 		must(k.t, err)
 	}
-	config, bin := k.kubeletConf("node-1"), weftd(k.t)
+	config, bin := k.kubeletConf("node-1"), k.weftd()
 	uplink(k.t, "eth7", "192.168.0.2/24")
 	k.SetConfig(single)
 	k.peerNode()

@@ -23,6 +23,10 @@ func TestStore(t *testing.T) {
 		"what can be missing":     testWaits,
 		"controller manager":      testController,
 		"changes of a peer":       testPeerChanges,
+		"waiting":                 testWaiting,
+		"boot without the API":    testBootWithoutAPI,
+		"other pod CIDRs":         testOtherCIDR,
+		"other name":              testOtherName,
 		"Node is made again":      testMadeAgain,
 		"node is renamed":         testRenamed,
 		"addresses of the node":   testSelf,
@@ -39,6 +43,7 @@ func TestStore(t *testing.T) {
 		"Events":                  testEvents,
 		"condition is left alone": testConditionIsLeft,
 		"heartbeats of peers":     testBeats,
+		"store is closed":         testClosed,
 		"service account":         testAccount,
 		"certificate authority":   testAuthority,
 	} {

@@ -43,7 +43,7 @@ func testWrites(k *cluster) {
 	writes := func() []string {
 		return p.take(func(r string) bool { return !strings.HasPrefix(r, "GET ") })
 	}
-	bin := weftd(k.t)
+	bin := k.weftd()
 	start := func() *agent {
 		a := k.run(bin, "node-1", "--kube-api-url="+p.url)
 		k.until("subnet.env", func() bool { return a.file("subnet.env") != "" })

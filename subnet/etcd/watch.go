@@ -95,7 +95,7 @@ func (s *Store) adopt(m *mirror) {
 
 // snapshot is what f is shown of m. Only the caller of f changes m, so that it may be read during the call.
 func (s *Store) snapshot(m *mirror, changed []subnet.Subnets) subnet.Snapshot {
-	return subnet.Snapshot{Config: m.config, Leases: m.leases, Changed: changed, Faults: m.faults()}
+	return subnet.Snapshot{Config: m.config, Place: "the etcd key " + m.prefix + configName, Leases: m.leases, Changed: changed, Faults: m.faults()}
 }
 
 // stream follows one watch from the revision of m on. It returns without an error when everything must be read again;

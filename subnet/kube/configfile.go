@@ -30,6 +30,9 @@ func newConfigFile(path string, log logrus.FieldLogger) *configFile {
 	return c
 }
 
+// where says where the config is to be put.
+func (c *configFile) where() string { return c.path + ", or the ConfigMap that is mounted there" }
+
 // text returns the file as it was read last; "" while there is none.
 func (c *configFile) text() string {
 	c.mu.Lock()

@@ -59,7 +59,7 @@ func (t *teller) tell(s *Store, m *mirror) error {
 	}
 	t.told, t.known = true, config
 	// Only this goroutine changes the mirror, so that it may be read during the call.
-	if !t.f(subnet.Snapshot{Config: config, Leases: m.leases, Changed: changed, Faults: m.faults(), Self: m.self}) {
+	if !t.f(subnet.Snapshot{Config: config, Place: t.file.where(), Leases: m.leases, Changed: changed, Faults: m.faults(), Self: m.self}) {
 		t.told = false
 		return errDoubted
 	}
