@@ -253,6 +253,41 @@ func fields(f file, name string) []*ast.Field {
 	return list
 }
 
+// TestEmbeddingNamesWhatExists looks for the packages of the table, and for the options that are explained.
+func TestEmbeddingNamesWhatExists(t *testing.T) {
+	text := read(t, "Documentation/embedding.md")
+	var options []string
+	packages := map[string]bool{}
+	for _, f := range tree(t) {
+		packages[f.dir()] = true
+		if f.dir() != "network" || f.test {
+			continue
+		}
+		for _, field := range fields(f, "Options") {
+			for _, name := range field.Names {
+				options = append(options, name.Name)
+			}
+		}
+	}
+	_, table, _ := strings.Cut(text, "| package | |")
+	table, rest, _ := strings.Cut(table, "## ")
+	named := regexp.MustCompile("(?m)`([a-z/]+)`[^|]* \\|").FindAllStringSubmatch(table, -1)
+	for _, m := range named {
+		if !packages[m[1]] {
+			t.Errorf("there is no package %s", m[1])
+		}
+	}
+	explained := regexp.MustCompile("(?m)\\*\\*`([A-Za-z]+)`\\*\\*").FindAllStringSubmatch(rest, -1)
+	for _, m := range explained {
+		if !slices.Contains(options, m[1]) && m[1] != "New" {
+			t.Errorf("there is no option %s", m[1])
+		}
+	}
+	if len(named) < 5 || len(explained) < 4 {
+		t.Errorf("%d packages and %d options found, this cannot be all", len(named), len(explained))
+	}
+}
+
 // TestRunningListsMetrics compares the table with the names in the code.
 func TestRunningListsMetrics(t *testing.T) {
 	var want []string
