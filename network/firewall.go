@@ -59,7 +59,7 @@ func (a *Agent) rendering(c subnet.Config) string {
 	case *c.NFTables:
 		return "nftables"
 	}
-	return "iptables"
+	return masq.PreferIPTables // an image of Weft may have nothing else than nftables
 }
 
 // keepFirewall keeps the rules for as long as ctx lasts. It begins anew when another rendering is asked for.

@@ -19,6 +19,7 @@ const (
 	Auto             = "auto"
 	NFTablesByName   = "nftables"
 	IPTablesByName   = "iptables"
+	PreferIPTables   = "iptables where it works" // else as Auto
 	legacyCommand    = "iptables-legacy"
 	anyCommand       = "iptables"
 	howToGetNFTables = "load the kernel modules nf_tables and nft_masq (modprobe), or install iptables"
@@ -31,7 +32,7 @@ type Choice struct {
 	Reason string // in words, for people
 }
 
-// Choose picks the rendering for this host. prefer is Auto, or the name of the one to take. Auto takes nftables, which
+// Choose picks the rendering for this host. prefer is Auto, PreferIPTables, or the name of the one to take. Auto takes nftables, which
 // needs no binary, announces changes and lives beside rules of any kind; even Docker's FORWARD policy is no reason against it
 // where Docker's iptables is the variant on nftables, see NFTables. It takes iptables where nftables cannot do what is needed:
 // the kernel is older than 5.2, or iptables-legacy's FORWARD chain drops what nobody accepted, and
@@ -42,6 +43,15 @@ func Choose(ctx context.Context, prefer string, interval time.Duration, log logr
 		return chooseNFTables("asked for")
 	case IPTablesByName:
 		return chooseIPTables("asked for", interval)
+	case PreferIPTables:
+		c, err := chooseIPTables("asked for", interval)
+		if err == nil {
+			return c, ctx.Err()
+		}
+		if c, err2 := chooseNFTables(err.Error()); err2 == nil {
+			return c, ctx.Err()
+		}
+		return Choice{}, err
 	case Auto, "":
 	default:
 		return Choice{}, fmt.Errorf("firewall %q is not known; it is %s, %s or %s", prefer, Auto, NFTablesByName, IPTablesByName)

@@ -29,6 +29,7 @@ func TestChoose(t *testing.T) {
 		{"nothing there", Auto, nil, "nftables, default"},
 		{"asked for nftables", NFTablesByName, []string{"iptables-legacy -P FORWARD DROP"}, "nftables, asked for"},
 		{"asked for iptables", IPTablesByName, nil, "iptables (iptables), asked for"},
+		{"iptables preferred", PreferIPTables, nil, "iptables (iptables), asked for"},
 		{"Docker on iptables-nft", Auto, []string{"iptables-nft -P FORWARD DROP"}, "nftables, default"},
 		{"legacy in use", Auto, []string{"iptables-legacy -A FORWARD -p tcp -j DROP"}, "nftables, default"},
 		{"Docker on iptables-legacy", Auto, []string{"iptables-legacy -P FORWARD DROP"},
@@ -71,10 +72,13 @@ func TestChooseWithoutTools(t *testing.T) {
 		run(t, "iptables-legacy -P FORWARD DROP")
 		path := os.Getenv("PATH")
 		t.Setenv("PATH", t.TempDir())
-		auto, asked := choose(t, Auto), choose(t, IPTablesByName)
+		auto, asked, preferred := choose(t, Auto), choose(t, IPTablesByName), choose(t, PreferIPTables)
 		t.Setenv("PATH", path)
 		if want := "nftables, default"; auto != want {
 			t.Errorf("without tools: %s, want %s", auto, want)
+		}
+		if want := "nftables, iptables does not work here: "; !strings.HasPrefix(preferred, want) {
+			t.Errorf("iptables preferred, without tools: %s, want %s...", preferred, want)
 		}
 		if !strings.Contains(asked, "executable file not found") {
 			t.Errorf("asked for iptables without tools: %s, want an error that says so", asked)
