@@ -118,7 +118,10 @@ func (a *Agent) checkConfig(text string, assigned subnet.Subnets) (subnet.Config
 	if err != nil {
 		return config, err
 	}
-	_, more, err := a.o.Backend(config.Backend, config.BackendConfig)
+	b, more, err := a.o.Backend(config.Backend, config.BackendConfig)
+	if err == nil && a.loop.have && config.Backend == a.loop.config.Backend {
+		err = a.partition(b)
+	}
 	if err != nil {
 		return config, err
 	}
@@ -130,6 +133,21 @@ func (a *Agent) checkConfig(text string, assigned subnet.Subnets) (subnet.Config
 	}
 	a.report.warn(a.o.Log, "net-conf.json", append(warnings, more...))
 	return config, nil
+}
+
+// partition says why nodes that have b already, and nodes that have not yet, would not reach each other.
+func (a *Agent) partition(b backend.Backend) error {
+	type agreed interface{ Agreed() string }
+	now, ok := b.(agreed)
+	before, _, err := a.o.Backend(a.loop.config.Backend, a.loop.config.BackendConfig)
+	if !ok || err != nil {
+		return err
+	}
+	if was := before.(agreed).Agreed(); was != now.Agreed() {
+		return fmt.Errorf("nodes with %s and nodes with %s do not reach each other; restart weftd on every node to change it, which interrupts what pods say to each other",
+			was, now.Agreed())
+	}
+	return nil
 }
 
 // findUplinks chooses the uplinks again where they may have changed. An uplink that is lost for a while leaves the last one in force.

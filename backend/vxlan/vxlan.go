@@ -58,6 +58,9 @@ func New(config string) (Backend, []string, error) {
 	return b, warnings, nil
 }
 
+// Agreed names what all nodes must have in common to reach each other.
+func (b Backend) Agreed() string { return fmt.Sprintf("VNI %d at port %d", b.vni, b.port) }
+
 // Attrs announces the VNI and the MAC of each family's device. A MAC that the lease carries already is kept.
 func (b Backend) Attrs(n backend.Node) (subnet.Attrs, error) {
 	a, err := n.Announce(Kind)
