@@ -149,6 +149,35 @@ func TestAgentStartsWithoutTheStore(t *testing.T) {
 	}
 }
 
+// A mistake in the config costs nothing, even where the agent is restarted while it is there.
+func TestAgentStartsWithTheLastGoodConfig(t *testing.T) {
+	b := newBed(t, dual)
+	b.peer(2)
+	a, stop := b.run()
+	until(t, a, "saved", func(s Status) bool {
+		saved, err := subnet.LoadSaved(b.o.StateFile)
+		return s.Ready && err == nil && saved.Config == dual
+	})
+	stop()
+	state := b.held()
+	b.cluster.SetConfig(`{"Network":"10.5.0.0/16","Backend":{"Type":"vxlam"}}`)
+	a, stop = b.run()
+	s := until(t, a, "ready", ready)
+	if b.held() != state || s.Config != dual || len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], "vxlam") {
+		t.Errorf("in force %s, warnings %q, kernel\n%s", s.Config, s.Warnings, b.held())
+	}
+	stop()
+	t.Log("the disk of another node is of no use")
+	saved, err := subnet.LoadSaved(b.o.StateFile)
+	must(t, err)
+	saved.Own.Node = "another"
+	_, err = saved.Save(b.o.StateFile)
+	must(t, err)
+	a, stop = b.run()
+	until(t, a, "told", func(s Status) bool { return strings.Contains(strings.Join(s.Waiting, " "), "vxlam") })
+	stop()
+}
+
 // without are the lines of text that hold none of the words.
 func without(text string, words ...string) []string {
 	var out []string

@@ -87,20 +87,38 @@ func (a *Agent) adopt(n news) {
 		return
 	}
 	l.text = n.config
-	config, err := a.checkConfig(n.config, n.self.Assigned)
+	text := n.config
+	config, err := a.checkConfig(text, n.self.Assigned)
 	a.report.refused(a.o.Log, err)
-	if err != nil {
-		if !l.have {
-			a.report.waiting("config", fmt.Errorf("the network config cannot be used: %w", err))
-		}
+	if err != nil && l.have {
 		return
+	}
+	if err != nil {
+		var errSaved error
+		if text, config, errSaved = a.savedConfig(n.self.Assigned); errSaved != nil {
+			a.report.waiting("config", fmt.Errorf("the network config cannot be used: %w", err))
+			return
+		}
 	}
 	a.report.waiting("config", nil)
 	if l.have {
-		a.o.Log.WithField("config", n.config).Info("network config changed")
+		a.o.Log.WithField("config", text).Info("network config changed")
 	}
 	l.config, l.have, l.full, l.set, l.backends = config, true, true, false, nil
-	a.report.config(n.config)
+	a.report.config(text)
+}
+
+// savedConfig is the last good config of this node, for an agent that starts where the one in the store cannot be used.
+func (a *Agent) savedConfig(assigned subnet.Subnets) (string, subnet.Config, error) {
+	s, err := subnet.LoadSaved(a.o.StateFile)
+	if err == nil && s.Own.Node != a.o.Node {
+		err = fmt.Errorf("it is that of %s", s.Own.Node)
+	}
+	if err != nil {
+		return "", subnet.Config{}, err
+	}
+	config, err := a.checkConfig(s.Config, assigned)
+	return s.Config, config, err
 }
 
 // errNoStore is what the node waits for at first.
