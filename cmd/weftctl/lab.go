@@ -32,7 +32,7 @@ func newLabCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newLabDemoCommand(), newLabUpCommand(), newLabMemberCommand())
+	cmd.AddCommand(newLabDemoCommand(), newLabUpCommand(), newLabMemberCommand(), newLabKubeCommand())
 	cmd.AddCommand(newLabRequestCommands()...)
 	return cmd
 }

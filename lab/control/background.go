@@ -57,6 +57,12 @@ const (
 	leashFD    = 4
 )
 
+// Keep keeps from the programs that a process started by Detach starts what only Serve is to have.
+func Keep() {
+	unix.CloseOnExec(listenerFD)
+	unix.CloseOnExec(leashFD)
+}
+
 // ready tells the command that started this process with Detach that it is ready. It fails when that command is gone, and
 // then nobody wants this one.
 func ready() error {

@@ -78,7 +78,7 @@ func removeCgroups(name string) error {
 		return err
 	}
 	var errs []error
-	for _, c := range controllers() {
+	for _, c := range slices.Backward(controllers()) { // the first one holds the lock
 		errs = append(errs, removeTree(filepath.Join(cgroupRoot, c, own[c], name)))
 	}
 	return errors.Join(errs...)

@@ -47,6 +47,10 @@ type Cluster struct {
 	dir   string
 	id    string
 	plane *ControlPlane
+	locks []*os.File // what says that the cluster lives
+
+	playing []*Pod   // pods of the playground
+	world   *process // what serves outside
 
 	Nodes []*Node
 }
@@ -72,10 +76,28 @@ func Up(ctx context.Context, o Setup) (c *Cluster, err error) {
 	for n := range o.Nodes {
 		c.Nodes = append(c.Nodes, c.newNode(n))
 	}
+	if err := Sweep(); err != nil {
+		o.Progress(err.Error()) // this cluster does without
+	}
+	if err := c.lockCgroups(); err != nil {
+		return nil, errors.Join(fmt.Errorf("start a cluster: %w", err), c.Close())
+	}
 	if err := c.start(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("start a cluster: %w", err), c.Close())
 	}
 	return c, nil
+}
+
+// lockCgroups makes the nodes' cgroups known as those of a cluster that lives.
+func (c *Cluster) lockCgroups() error {
+	for _, n := range c.Nodes {
+		lock, err := lockCgroup(n.cgroup())
+		if err != nil {
+			return err
+		}
+		c.locks = append(c.locks, lock)
+	}
+	return nil
 }
 
 // makeFolders makes the folders of the cluster, with its programs.
@@ -146,12 +168,18 @@ func (c *Cluster) Close() error {
 	for _, n := range c.Nodes {
 		n.PowerOff()
 	}
+	if c.world != nil {
+		c.world.kill()
+	}
 	if c.plane != nil {
 		c.plane.Stop()
 	}
 	var errs []error
 	for _, n := range c.Nodes {
 		errs = append(errs, removeCgroups(n.cgroup()))
+	}
+	for _, lock := range c.locks {
+		errs = append(errs, lock.Close())
 	}
 	errs = append(errs, removeLAN(), os.RemoveAll(c.dir))
 	return errors.Join(errs...)

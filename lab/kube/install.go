@@ -35,11 +35,16 @@ func WithNetConf(manifest, netConf string) (string, error) {
 	return head + key + text.String() + next + tail, nil
 }
 
-// Manifest is what installs Weft in this cluster: that of the clone at root, with the cluster's families.
+// Manifest is what installs Weft in this cluster: that of the clone at root, with the cluster's families, and the address of
+// the API server where no kube-proxy makes Services reachable.
 func (c *Cluster) Manifest(root string) (string, error) {
 	manifest, err := Manifest(root)
 	if err != nil {
 		return "", err
+	}
+	if c.o.Proxy == "" {
+		const flag = "            - --kube-subnet-mgr\n"
+		manifest = strings.Replace(manifest, flag, flag+"            - --kube-api-url="+c.server()+"\n", 1)
 	}
 	return WithNetConf(manifest, c.netConf())
 }

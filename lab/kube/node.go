@@ -51,7 +51,7 @@ func (n *Node) renamed() string { return n.name + "-renamed" }
 func (n *Node) Addr(f subnet.Family) netip.Addr { return n.addrs[f] }
 
 // cgroup is the cgroup of the node's pods. Clusters that run at the same time have others.
-func (n *Node) cgroup() string { return "weft-lab-" + n.c.id + "-" + n.name }
+func (n *Node) cgroup() string { return cgroupPrefix + n.c.id + "-" + n.name }
 
 // Boot switches the node on: an empty /run, everything else as it was, and its services started.
 func (n *Node) Boot(ctx context.Context) error {

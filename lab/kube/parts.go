@@ -9,6 +9,9 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Parts are the programs and images that a cluster is made of.
@@ -34,12 +37,18 @@ func Prepare(ctx context.Context, root, bin, out string, progress func(string)) 
 	if p.Runc, err = exec.LookPath("runc"); err != nil {
 		return p, errors.New("nodes need runc, which is not installed: apt-get install runc")
 	}
-	progress("building Kubernetes " + Version + ", unless it is there already (10 minutes)")
-	if p.Kubernetes, err = Binaries(ctx, filepath.Join(root, "lab/kube/kubebin")); err != nil {
+	err = patiently(progress, "building Kubernetes "+Version+" from its modules: 10 minutes and more, once", func() error {
+		p.Kubernetes, err = Binaries(ctx, filepath.Join(root, "lab/kube/kubebin"))
+		return err
+	})
+	if err != nil {
 		return p, err
 	}
-	progress("building containerd, unless it is there already (2 minutes)")
-	if p.Containerd, err = Containerd(ctx, filepath.Join(root, "lab/kube/containerd")); err != nil {
+	err = patiently(progress, "building containerd from its modules: 2 minutes, once", func() error {
+		p.Containerd, err = Containerd(ctx, filepath.Join(root, "lab/kube/containerd"))
+		return err
+	})
+	if err != nil {
 		return p, err
 	}
 	progress("making the images of Weft and of the pods")
@@ -57,6 +66,35 @@ func Prepare(ctx context.Context, root, bin, out string, progress func(string)) 
 	return p, nil
 }
 
+// patiently does something that is mostly done already. When it is not, what is said first, and then every minute that it
+// still is being done.
+func patiently(progress func(string), what string, do func() error) error {
+	done, said := make(chan struct{}), errgroup.Group{}
+	said.Go(func() error {
+		soon := time.NewTimer(time.Second)
+		defer soon.Stop()
+		select {
+		case <-done:
+			return nil
+		case <-soon.C:
+			progress(what)
+		}
+		each := time.NewTicker(time.Minute)
+		defer each.Stop()
+		for minutes := 1; ; minutes++ {
+			select {
+			case <-done:
+				return nil
+			case <-each.C:
+				progress(fmt.Sprintf("  at work for %d min", minutes))
+			}
+		}
+	})
+	err := do()
+	close(done)
+	return errors.Join(err, said.Wait())
+}
+
 // link puts the names of the programs into dir.
 func (p Parts) link(dir string) error {
 	var errs []error
@@ -69,8 +107,17 @@ func (p Parts) link(dir string) error {
 			}
 		}
 	}
-	errs = append(errs, os.Symlink(p.Runc, filepath.Join(dir, "runc")), os.Symlink(p.Pod, filepath.Join(dir, "pod")))
+	errs = append(errs, os.Symlink(p.Runc, filepath.Join(dir, "runc")), copyProgram(p.Pod, filepath.Join(dir, "pod")))
 	return errors.Join(errs...)
+}
+
+// copyProgram copies a program, which may be removed afterwards.
+func copyProgram(from, to string) error {
+	text, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, text, 0o755)
 }
 
 // image is an image that is made of files of this machine.
@@ -119,7 +166,7 @@ func (i image) make(ctx context.Context, maker, out string) error {
 	defer os.RemoveAll(root)
 	for to, from := range i.files {
 		to = filepath.Join(root, to)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(to), 0o755), os.Link(from, to)); err != nil {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(to), 0o755), copyProgram(from, to)); err != nil {
 			return err
 		}
 	}

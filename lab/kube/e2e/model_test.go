@@ -198,7 +198,7 @@ func (w *world) toOutside(t *testing.T, f subnet.Family) {
 func (w *world) sizes(t *testing.T, f subnet.Family) {
 	header := [...]int{20 + 8, 40 + 8}[f]
 	from := w.pods[0]
-	text, err := from.Run("cat", "/sys/class/net/eth0/mtu")
+	text, err := from.Run("pod", "mtu", "eth0")
 	if err != nil {
 		t.Fatal(err)
 	}

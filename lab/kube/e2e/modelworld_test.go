@@ -176,7 +176,7 @@ func (w *world) ask(from asker, network string, to netip.AddrPort, size int) (sa
 		return "", err
 	}
 	words := strings.Fields(out)
-	if len(words) != 3 {
+	if len(words) != 4 {
 		return "", fmt.Errorf("asking %s: %q", to, out)
 	}
 	seen, err1 := netip.ParseAddrPort(words[1])

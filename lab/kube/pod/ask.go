@@ -17,8 +17,8 @@ import (
 // limit is how long an answer may take.
 const limit = 5 * time.Second
 
-// ask sends bytes to something that serves and prints who answers, whose address it saw, and the asker's address by its own
-// account: "NAME ADDRESS:PORT ADDRESS:PORT". All that was sent has to come back.
+// ask sends bytes to something that serves and prints who answers, whose address it saw, the asker's address by its own
+// account, and how long it took: "NAME ADDRESS:PORT ADDRESS:PORT 0.3ms". All that was sent has to come back.
 func ask(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("ask", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // run prints the usage
@@ -41,11 +41,12 @@ func ask(ctx context.Context, args []string, out io.Writer) error {
 	if network == "udp" {
 		way = overUDP
 	}
+	begin := time.Now()
 	said, err := way(conn, bytes.Repeat([]byte("."), *size))
 	if err != nil {
 		return fmt.Errorf("ask %s over %s: %w", to, network, errors.Join(err, ctx.Err()))
 	}
-	_, err = fmt.Fprintln(out, said, conn.LocalAddr())
+	_, err = fmt.Fprintln(out, said, conn.LocalAddr(), time.Since(begin))
 	return err
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -18,6 +19,7 @@ const usage = `usage: pod pause                 wait
        pod ask [-bytes N] [-from ADDRESS] [-patience 5s] tcp|udp ADDRESS:PORT
                                  ask with N bytes that have to come back: who answers, who is seen there, who asks
        pod ping ADDRESS:PORT     ask over UDP every 10 ms until SIGINT or SIGTERM, and tell how many answers were lost
+       pod mtu DEVICE            the MTU of a network device
        pod api                   ask the API server for its version, by its Service
 `
 
@@ -43,6 +45,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return get(ctx, args[1], out)
 	case len(args) > 0 && args[0] == "ask":
 		return ask(ctx, args[1:], out)
+	case len(args) == 2 && args[0] == "mtu":
+		return mtu(args[1], out)
 	case len(args) == 1 && args[0] == "api":
 		return api(ctx, out)
 	case len(args) == 2 && args[0] == "ping":
@@ -65,6 +69,16 @@ func pause(ctx context.Context) error {
 			pid, _ = syscall.Wait4(-1, nil, syscall.WNOHANG, nil) // that there is none, is told by the error
 		}
 	}
+}
+
+// mtu looks for a device in the network namespace. The files below /sys may be of another one.
+func mtu(name string, out io.Writer) error {
+	device, err := net.InterfaceByName(name)
+	if err != nil {
+		return fmt.Errorf("look for %s: %w", name, err)
+	}
+	_, err = fmt.Fprintln(out, device.MTU)
+	return err
 }
 
 // get asks once.

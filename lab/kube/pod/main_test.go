@@ -41,7 +41,7 @@ func TestAsk(t *testing.T) {
 					t.Fatal(err)
 				}
 				words := strings.Fields(out.String())
-				if len(words) != 3 || words[0] != "me" || words[1] != words[2] || !strings.HasPrefix(words[1], "127.0.0.3:") {
+				if len(words) != 4 || words[0] != "me" || words[1] != words[2] || !strings.HasPrefix(words[1], "127.0.0.3:") {
 					t.Errorf("said %q", out.String())
 				}
 			})
@@ -64,6 +64,13 @@ func TestGet(t *testing.T) {
 	}
 }
 
+func TestMTU(t *testing.T) {
+	var out strings.Builder
+	if err := run(t.Context(), []string{"mtu", "lo"}, &out); err != nil || out.String() != "65536\n" {
+		t.Errorf("said %q, %v", out.String(), err)
+	}
+}
+
 func TestMistakes(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
 		{"", "usage: pod pause"},
@@ -74,6 +81,7 @@ func TestMistakes(t *testing.T) {
 		{"ask udp 127.0.0.1:1", "ask 127.0.0.1:1 over udp: "},
 		{"ask tcp 127.0.0.1:1", "connection refused"},
 		{"get http://127.0.0.1:1", "connection refused"},
+		{"mtu nothing", "look for nothing: "},
 		{"api", "token"},
 	} {
 		t.Run(c.args, func(t *testing.T) {

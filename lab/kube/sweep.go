@@ -1,0 +1,168 @@
+package kube
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// What clusters leave behind that are killed: cgroups, and what Prepare made for them. A lock, which ends with the process
+// that holds it, says that the owner lives.
+const (
+	cgroupPrefix    = "weft-kube-"
+	workspacePrefix = "weft-lab-kube-"
+)
+
+// Workspace makes a folder in which Prepare can put things, and returns what removes it.
+func Workspace() (dir string, remove func() error, err error) {
+	dir, err = os.MkdirTemp("", workspacePrefix)
+	if err != nil {
+		return "", nil, err
+	}
+	lock, err := lockFolder(dir)
+	if err != nil {
+		return "", nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return dir, func() error { return errors.Join(os.RemoveAll(dir), lock.Close()) }, nil
+}
+
+// lockFolder locks a folder. The error is unix.EWOULDBLOCK where another process has locked it.
+func lockFolder(dir string) (*os.File, error) {
+	file, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", dir, err), file.Close())
+	}
+	return file, nil
+}
+
+// lockPath is where the lock of a node's cgroup is.
+func lockPath(name string) (string, error) {
+	own, err := ownCgroups()
+	if err != nil {
+		return "", err
+	}
+	first := controllers()[0]
+	return filepath.Join(cgroupRoot, first, own[first], name), nil
+}
+
+// lockCgroup makes the cgroup of a node and locks it. Another process may sweep at the same time, and take it for one that
+// was left.
+func lockCgroup(name string) (*os.File, error) {
+	path, err := lockPath(name)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		if err := os.Mkdir(path, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, fmt.Errorf("make the cgroup of a node: %w", err)
+		}
+		lock, err := lockFolder(path)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.EWOULDBLOCK) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if _, err := os.Stat(path); err == nil {
+			return lock, nil
+		}
+		if err := lock.Close(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// Sweep removes what clusters that were killed left behind. What belongs to a cluster that lives is not touched.
+func Sweep() error {
+	var errs []error
+	cgroups, err := leftCgroups()
+	errs = append(errs, err)
+	for _, name := range cgroups {
+		errs = append(errs, sweepCgroup(name))
+	}
+	dirs, err := filepath.Glob(filepath.Join(os.TempDir(), workspacePrefix+"*"))
+	errs = append(errs, err)
+	for _, dir := range dirs {
+		errs = append(errs, sweepFolder(dir))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("remove what a cluster left: %w", err)
+	}
+	return nil
+}
+
+// leftCgroups are the names of all cgroups of nodes.
+func leftCgroups() ([]string, error) {
+	own, err := ownCgroups()
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]bool{}
+	var names []string
+	for _, c := range controllers() {
+		dirs, err := filepath.Glob(filepath.Join(cgroupRoot, c, own[c], cgroupPrefix+"*"))
+		if err != nil {
+			return nil, err
+		}
+		for _, dir := range dirs {
+			if name := filepath.Base(dir); !found[name] {
+				found[name] = true
+				names = append(names, name)
+			}
+		}
+	}
+	return names, nil
+}
+
+// sweepTime is how long the processes of a killed cluster may take to end.
+const sweepTime = 5 * time.Second
+
+// sweepCgroup removes the cgroup unless its cluster lives.
+func sweepCgroup(name string) error {
+	path, err := lockPath(name)
+	if err != nil {
+		return err
+	}
+	lock, err := lockFolder(path)
+	switch {
+	case errors.Is(err, unix.EWOULDBLOCK):
+		return nil
+	case err == nil:
+		defer lock.Close()
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	tick, late := time.NewTicker(50*time.Millisecond), time.After(sweepTime)
+	defer tick.Stop()
+	for {
+		err := removeCgroups(name)
+		if !errors.Is(err, unix.EBUSY) {
+			return err
+		}
+		select {
+		case <-late:
+			return err
+		case <-tick.C:
+		}
+	}
+}
+
+// sweepFolder removes the folder unless its owner lives.
+func sweepFolder(dir string) error {
+	lock, err := lockFolder(dir)
+	switch {
+	case errors.Is(err, unix.EWOULDBLOCK), errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	}
+	return errors.Join(os.RemoveAll(dir), lock.Close())
+}
