@@ -43,7 +43,9 @@ func (p *Pod) object() map[string]any {
 	if p.HostPort != 0 {
 		port["hostPort"] = p.HostPort
 	}
-	container := map[string]any{"name": "pod", "image": PodImage, "imagePullPolicy": "Never", "ports": []any{port}}
+	container := map[string]any{"name": "pod", "image": PodImage, "imagePullPolicy": "Never", "ports": []any{port},
+		// Without it, a pod gets next to no processor beside others, and loses packets that have reached it long before.
+		"resources": map[string]any{"requests": map[string]any{"cpu": "100m"}}}
 	if p.Command != nil {
 		container["args"] = p.Command
 	}
