@@ -36,6 +36,13 @@ func TestMoveFromFlannel(t *testing.T) {
 		t.Errorf("status in the beginning:\n%s", out)
 	}
 
+	// Weft cannot start: nothing is lost, and the way back is told.
+	m.stops([]string{"node1: not ready with weft after 5 seconds", "ImagePull", "back --node node1"},
+		"move", "--image", "docker.io/library/absent:v1", "--timeout", "5")
+	m.matrix()
+	m.script("back", "--node", "node1")
+	m.has(map[string]string{"node1": "flannel", "node2": "flannel"})
+
 	// One node alone: the cluster is mixed.
 	m.script("move", "--node", "node1")
 	m.has(map[string]string{"node1": "weft", "node2": "flannel"})
@@ -115,6 +122,28 @@ func (m *moving) kubectl(args ...string) string {
 // script runs the script as an administrator does.
 func (m *moving) script(args ...string) string {
 	m.t.Helper()
+	out, err := m.try(args...)
+	m.must(err)
+	return out
+}
+
+// stops runs the script, which has to give up and to say these things.
+func (m *moving) stops(want []string, args ...string) {
+	m.t.Helper()
+	out, err := m.try(args...)
+	if err == nil {
+		m.t.Error("the script succeeded")
+	}
+	for _, part := range want {
+		if !strings.Contains(out, part) {
+			m.t.Errorf("the script does not say %q", part)
+		}
+	}
+}
+
+// try runs the script and returns what it said.
+func (m *moving) try(args ...string) (string, error) {
+	m.t.Helper()
 	path, err := filepath.Abs(filepath.Join(root, "dist/kubernetes/move-from-flannel.sh"))
 	m.must(err)
 	kubectl, err := m.c.KubectlCommand(m.t.Context())
@@ -124,8 +153,7 @@ func (m *moving) script(args ...string) string {
 	cmd.Env = append(kubectl.Env, "PATH="+filepath.Dir(kubectl.Path)+":"+os.Getenv("PATH"))
 	out, err := cmd.CombinedOutput()
 	m.t.Logf("move-from-flannel.sh %s\n%s", strings.Join(args, " "), out)
-	m.must(err)
-	return string(out)
+	return string(out), err
 }
 
 // run makes so many pods on each node; they are named by the time that it is. It returns one of each node first.
