@@ -2,6 +2,7 @@ package network
 
 import (
 	"context"
+	"fmt"
 	"reflect"
 	"sync"
 
@@ -93,7 +94,10 @@ func (a *Agent) claim(ctx context.Context) error {
 	if question == 0 {
 		return nil
 	}
-	before := a.claims.failure()
+	before, former := a.claims.failure(), a.claims.lease().Subnets
+	if former.IsZero() {
+		former = a.envSubnets()
+	}
 	l, err := a.o.Store.Claim(ctx, want)
 	changed := a.claims.got(question, l, err)
 	switch {
@@ -101,9 +105,26 @@ func (a *Agent) claim(ctx context.Context) error {
 		a.o.Log.WithError(err).Warn("claiming a lease failed, trying again")
 	case changed:
 		a.o.Log.WithFields(leaseFields(l)).Info("lease held")
+		if lost := withdrawn(former, l.Subnets); lost != (subnet.Subnets{}) {
+			a.report.warn(a.o.Log, movedSubject, []string{fmt.Sprintf("this node has the subnets %s now, and no longer %s: no other node reaches the pods that have addresses of these; "+
+				"delete these pods, so that they are made again", l.Subnets, lost)})
+		}
 	}
 	if changed || err != nil || before != nil {
 		a.look.ring()
 	}
 	return err
+}
+
+// movedSubject is what the warning is about that a node has other subnets than before.
+const movedSubject = "pods"
+
+// withdrawn are the subnets that a node had and has no longer.
+func withdrawn(before, now subnet.Subnets) (lost subnet.Subnets) {
+	for f, p := range before {
+		if p.IsValid() && p != now[f] {
+			lost[f] = p
+		}
+	}
+	return lost
 }

@@ -121,6 +121,33 @@ func TestAgentSurvivesAWipe(t *testing.T) {
 	}
 }
 
+// Pods keep their addresses when the node gets other subnets, and nobody reaches them from then on.
+func TestAgentWarnsOfOtherSubnets(t *testing.T) {
+	b := newBed(t, dual)
+	a, stop := b.run()
+	until(t, a, "ready", ready)
+	other := b.peer(9)
+	take := func() func(Status) bool { // what the node has is another's now
+		other.Subnets = a.claims.lease().Subnets
+		b.cluster.Put(other)
+		return func(s Status) bool {
+			return ready(s) && a.envSubnets() == a.claims.lease().Subnets && strings.Contains(strings.Join(s.Warnings, "\n"), "no longer "+other.Subnets.String()+": no other node reaches the pods")
+		}
+	}
+	until(t, a, "other subnets", take())
+	stop()
+	warned := take()
+	b.o.Store = b.cluster.Store()
+	a, stop = b.run() // which knows from subnet.env
+	until(t, a, "other subnets than before its start", warned)
+	stop()
+	b.o.Store = b.cluster.Store()
+	a, _ = b.run()
+	if s := until(t, a, "ready", ready); len(s.Warnings) > 0 {
+		t.Errorf("warnings %q", s.Warnings)
+	}
+}
+
 func TestAgentStartsWithoutTheStore(t *testing.T) {
 	b := newBed(t, dual)
 	b.peer(2)

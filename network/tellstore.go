@@ -22,8 +22,8 @@ func (a *Agent) tellStore(ctx context.Context) error {
 	if !ok {
 		return nil
 	}
-	var since time.Time // when the node was seen not ready first; zero while it is ready
-	refusal := "" // the last one that was told
+	var since time.Time         // when the node was seen not ready first; zero while it is ready
+	told := map[string]string{} // of what an operator should put right, by subject
 	failing := pause{reportEvery, 30 * time.Second}
 	wait := reportEvery
 	for {
@@ -33,7 +33,7 @@ func (a *Agent) tellStore(ctx context.Context) error {
 		case <-a.tell:
 		case <-time.After(wait):
 		}
-		refusal = a.tellRefusal(ctx, refusal)
+		a.tellWarnings(ctx, told)
 		why := a.notReady()
 		switch {
 		case len(why) == 0:
@@ -55,12 +55,18 @@ func (a *Agent) tellStore(ctx context.Context) error {
 	}
 }
 
-// tellRefusal tells a store that warns why a new net-conf.json is not in force, and returns what it was told last.
-func (a *Agent) tellRefusal(ctx context.Context, told string) string {
-	now := strings.Join(a.report.about("config"), "; ")
+// tellWarnings tells a store that warns what is new of what an operator should put right: why a net-conf.json is not in
+// force, and that pods have addresses of subnets that the node has no longer.
+func (a *Agent) tellWarnings(ctx context.Context, told map[string]string) {
 	store, ok := a.o.Store.(subnet.Warner)
-	if !ok || now == told || now != "" && !store.Warn(ctx, "ConfigRefused", now) {
-		return told
+	if !ok {
+		return
 	}
-	return now
+	for _, w := range []struct{ subject, reason string }{{"config", "ConfigRefused"}, {movedSubject, "SubnetsChanged"}} {
+		now := strings.Join(a.report.about(w.subject), "; ")
+		if now == told[w.subject] || now != "" && !store.Warn(ctx, w.reason, now) {
+			continue
+		}
+		told[w.subject] = now
+	}
 }

@@ -144,11 +144,13 @@ func TestStoreIsToldOfRefusal(t *testing.T) {
 		time.Sleep(time.Minute)
 		refuse("one mistake")
 		time.Sleep(time.Minute)
+		a.report.warn(log, movedSubject, []string{"other subnets"})
+		time.Sleep(time.Minute)
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) {
 			t.Errorf("returned %v", err)
 		}
-		if diff := cmp.Diff([]string{one, two, one}, store.warnings); diff != "" {
+		if diff := cmp.Diff([]string{one, two, one, "SubnetsChanged: other subnets"}, store.warnings); diff != "" {
 			t.Errorf("the store was warned (-want +got):\n%s", diff)
 		}
 	})
