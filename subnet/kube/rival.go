@@ -56,7 +56,8 @@ func (s *Store) prove(ctx context.Context, attrs subnet.Attrs) error {
 }
 
 // reached returns a mirror that is at a version, or later. One that Watch keeps gets there by itself, usually within
-// moments; where it does not, the Nodes are read.
+// moments, and is waited for: where the API server is slow because all agents start at once, it must not be asked for all
+// Nodes too. Where none is kept, they are read.
 func (s *Store) reached(ctx context.Context, version uint64) (*mirror, error) {
 	seen := make(chan *mirror, 1)
 	s.mu.Lock()
@@ -72,7 +73,7 @@ func (s *Store) reached(ctx context.Context, version uint64) (*mirror, error) {
 	if !kept {
 		return s.list(ctx)
 	}
-	late := time.NewTimer(s.o.ContestTime)
+	late := time.NewTimer(s.o.RequestTimeout)
 	defer late.Stop()
 	select {
 	case <-ctx.Done():
@@ -80,7 +81,7 @@ func (s *Store) reached(ctx context.Context, version uint64) (*mirror, error) {
 	case m := <-seen:
 		return m, nil
 	case <-late.C:
-		return s.list(ctx)
+		return nil, fmt.Errorf("what Node %s announces has not been seen within %s: the Kubernetes API is slow", s.o.Node, s.o.RequestTimeout)
 	}
 }
 
