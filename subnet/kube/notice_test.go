@@ -22,13 +22,17 @@ type told struct {
 	mu     sync.Mutex
 	lines  []string
 	names  map[string]int
-	status int // what it answers, where that is not that all is well
+	status int  // what it answers, where that is not that all is well
+	events bool // it refuses all but Events
 }
 
 func (l *told) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	body, _ := io.ReadAll(r.Body)
+	var body []byte
+	if r.Body != nil {
+		body, _ = io.ReadAll(r.Body)
+	}
 	var e struct {
 		Metadata      struct{ Name string }
 		Type, Message string
@@ -37,6 +41,11 @@ func (l *told) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.Unmarshal(body, &e)
 	status := l.status
 	switch path := strings.TrimPrefix(r.URL.Path, "/api/v1/namespaces/default/events"); {
+	case l.events && path == r.URL.Path:
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = io.WriteString(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403}`)
+		return
 	case status != 0:
 		l.lines = append(l.lines, "refused")
 	case r.Method == http.MethodPost && path == "":
@@ -184,6 +193,23 @@ func TestNoticesEndWithTheContext(t *testing.T) {
 	if log.Len() > 0 {
 		t.Errorf("an agent that is told to stop says %s", log)
 	}
+}
+
+// Who may not touch its Node may still have the right to say so.
+func TestNoticesWithoutOtherRights(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &told{names: map[string]int{}, events: true}
+		logger := logrus.New()
+		logger.SetOutput(io.Discard)
+		s := storeOn(t, inMemory{server}, logger)
+		s.o.KeepCondition = true
+		if err := s.Report(t.Context(), false, "no rights"); err == nil || !strings.Contains(err.Error(), "weftd must be allowed to") {
+			t.Errorf("Report says %v", err)
+		}
+		if diff := cmp.Diff([]string{"1: Warning no rights"}, server.take()); diff != "" {
+			t.Errorf("what was told (-want +got):\n%s", diff)
+		}
+	})
 }
 
 func TestEventName(t *testing.T) {

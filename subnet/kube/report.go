@@ -31,10 +31,11 @@ const wordsEvery = 10 * time.Second
 
 // Report implements subnet.Reporter: it keeps the condition NetworkUnavailable of the Node, as flanneld does when all
 // is well, and takes that back when it is not. Events about the Node tell the same. These are told of a Node that does
-// not exist too, and where the condition is left alone; that they cannot be told is no error.
+// not exist too, where the condition is left alone, and where the rights to write it are missing; that they cannot be told
+// is no error.
 func (s *Store) Report(ctx context.Context, ready bool, why string) error {
 	became, err := s.keepCondition(ctx, judgement(ready, why))
-	if err == nil {
+	if err == nil || apierrors.IsForbidden(err) {
 		s.notify(ctx, ready, why, became && ready)
 	}
 	return err
