@@ -249,6 +249,51 @@ func TestRivals(t *testing.T) {
 	}
 }
 
+// TestAnotherName is about what was installed before the name was changed: as soon as the network has its configuration
+// under the new name it goes, so that no runtime finds it after a reboot.
+func TestAnotherName(t *testing.T) {
+	for _, c := range []struct {
+		name, file, text string
+		goes             bool
+	}{
+		{"before ours", "05-weft.conflist", conf, true},
+		{"after ours", "20-weft.conflist", other, true},
+		{"another network", "20-weft.conflist", `{"name":"pods","plugins":[{"type":"weft"}]}`, false},
+		{"another plugin's", "20-weft.conflist", `{"name":"weft","plugins":[{"type":"flannel"}]}`, false},
+		{"of a plugin that calls others", "20-weft.conflist", `{"name":"weft","plugins":[{"type":"multus"},{"type":"weft"}]}`, false},
+		{"not usable", "20-weft.conflist", `{"name":"weft"`, false},
+		{"no runtime reads it", "20-weft.conflist.bak", conf, false},
+		{"a link", "20-weft.conflist", "", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := newHost(t)
+			old := h.path("net.d/" + c.file)
+			if c.text == "" {
+				must(t, os.Symlink(h.o.Conf, old))
+			} else {
+				h.write("net.d/"+c.file, c.text, 0o600)
+			}
+			i := New(h.o)
+			_, err := h.sync(i, false)
+			must(t, err)
+			if _, err := os.Lstat(old); err != nil {
+				t.Errorf("it went before there was another: %v", err)
+			}
+			out, err := h.sync(i, true)
+			must(t, err)
+			if _, err := os.Lstat(old); (err != nil) != c.goes {
+				t.Errorf("gone: %v, want %v", err, c.goes)
+			}
+			if c.goes && (len(out.Warnings) > 0 || len(out.Changed) == 0 || out.Changed[len(out.Changed)-1] != old) {
+				t.Errorf("changed %q, warnings %q", out.Changed, out.Warnings)
+			}
+			if got := h.files()["net.d/10-weft.conflist"]; got != conf {
+				t.Errorf("in force %s", got)
+			}
+		})
+	}
+}
+
 // TestLackingPlugins names those of the configuration that nobody installed.
 func TestLackingPlugins(t *testing.T) {
 	h := newHost(t)

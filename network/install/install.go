@@ -8,14 +8,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/sirupsen/logrus"
-
-	"github.com/weft-network/weft/subnet"
 )
 
 // Options say what is installed from where to where. All but Log must be set; Check tells.
@@ -50,11 +48,10 @@ func (o Options) Check() error {
 type Installer struct {
 	o Options
 
-	mu    sync.Mutex
-	seen  map[string]look   // what was found out of a plugin, by its name
-	said  map[string]string // what was logged of a plugin, by its name
-	good  []byte            // the last configuration that could be used; nil while none was seen
-	swept bool              // what an installation left behind that was killed is gone
+	mu   sync.Mutex
+	seen map[string]look   // what was found out of a plugin, by its name
+	said map[string]string // what was logged of a plugin, by its name
+	good []byte            // the last configuration that could be used; nil while none was seen
 }
 
 // New makes an installer. It changes nothing yet.
@@ -81,9 +78,7 @@ func (i *Installer) Sync(ctx context.Context, letPodsIn bool) (Outcome, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	var out Outcome
-	if !i.swept {
-		i.swept = i.sweep() == nil
-	}
+	i.sweep()
 	errPlugins := i.plugins(ctx, &out)
 	if errPlugins != nil || ctx.Err() != nil {
 		return out, errors.Join(errPlugins, ctx.Err())
@@ -92,41 +87,22 @@ func (i *Installer) Sync(ctx context.Context, letPodsIn bool) (Outcome, error) {
 	return out, err
 }
 
-// Retract takes the configuration of this name off the host, so that the runtime does not believe in a network that
-// is not there. It tells whether there was one. One that could be used is remembered for the case that the source
-// cannot be.
-func (i *Installer) Retract() (removed bool, err error) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if text, err := os.ReadFile(i.target()); err == nil && i.good == nil {
-		if _, err := parseConf(text); err == nil {
-			i.good = text
+// abandoned is the age from which a file that is half written is nobody's. Writing one takes milliseconds.
+const abandoned = time.Minute
+
+// sweep removes what an installation left beside its targets that was killed before it could rename it, and nothing that
+// another agent of this host, which is about to end, is writing. What cannot be removed has the next pass.
+func (i *Installer) sweep() {
+	left := Leftovers(i.o.ConfDir, i.o.ConfName)
+	names, _, _ := i.sources() // an error comes up when they are installed
+	for _, name := range names {
+		left = append(left, Leftovers(i.o.BinDir, name)...)
+	}
+	for _, path := range left {
+		if info, err := os.Lstat(path); err == nil && time.Since(info.ModTime()) > abandoned {
+			_ = os.Remove(path)
 		}
 	}
-	err = os.Remove(i.target())
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("removing the CNI configuration %s of before the reboot: %w", i.target(), cause(err))
-	}
-	return true, nil
-}
-
-// target is where the configuration is installed.
-func (i *Installer) target() string { return filepath.Join(i.o.ConfDir, i.o.ConfName) }
-
-// sweep removes what an installation left beside its targets that was killed before it could rename it.
-func (i *Installer) sweep() error {
-	names, _, err := i.sources()
-	if err != nil {
-		return err
-	}
-	errs := []error{removeAll(Leftovers(i.o.ConfDir, i.o.ConfName))}
-	for _, name := range names {
-		errs = append(errs, removeAll(Leftovers(i.o.BinDir, name)))
-	}
-	return errors.Join(errs...)
 }
 
 // Leftovers returns the files in dir that an installation of the file name left behind when it was killed.
@@ -143,16 +119,6 @@ func Leftovers(dir, name string) []string {
 		}
 	}
 	return paths
-}
-
-func removeAll(paths []string) error {
-	var errs []error
-	for _, p := range paths {
-		if err := os.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, err)
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // cause is what the system said, without the name of a temporary file, which would make the same failure another
@@ -177,93 +143,4 @@ func remedy(err error) string {
 	default:
 		return ""
 	}
-}
-
-// conf keeps the configuration as it should be.
-func (i *Installer) conf(letPodsIn bool, out *Outcome) error {
-	text, err := os.ReadFile(i.o.Conf)
-	if err == nil {
-		_, err = parseConf(text)
-	}
-	switch {
-	case err == nil:
-		i.good = text
-	case errors.Is(err, fs.ErrNotExist):
-		err = fmt.Errorf("there is no CNI configuration to install at %s; put one there", i.o.Conf)
-	default:
-		err = fmt.Errorf("the CNI configuration %s is refused: %w", i.o.Conf, err)
-	}
-	inForce, errInForce := os.ReadFile(i.target())
-	if errInForce == nil {
-		_, errInForce = parseConf(inForce)
-	}
-	if err != nil && errInForce == nil && i.good == nil {
-		i.good = inForce
-	}
-	if err != nil && i.good == nil {
-		return err
-	}
-	if err != nil {
-		out.Warnings = append(out.Warnings, err.Error()+"; the last good one stays in force")
-	}
-	out.Warnings = append(out.Warnings, i.rivals()...)
-	out.Warnings = append(out.Warnings, i.lacking()...)
-	if !letPodsIn {
-		return nil
-	}
-	changed, err := subnet.WriteFile(i.target(), i.good, 0o600)
-	if changed {
-		out.Changed = append(out.Changed, i.target())
-	}
-	if err == nil {
-		return nil
-	}
-	err = fmt.Errorf("installing the CNI configuration %s: %w", i.target(), cause(err))
-	if errInForce == nil {
-		out.Warnings = append(out.Warnings, err.Error()+"; the old one stays in force")
-		return nil
-	}
-	return err
-}
-
-// rivals warns of configurations that the runtime takes in place of ours.
-func (i *Installer) rivals() []string {
-	entries, err := os.ReadDir(i.o.ConfDir)
-	if err != nil {
-		return nil // comes up when the configuration is installed
-	}
-	var list []string
-	for _, e := range entries { // in the order of their names, as runtimes take them
-		if e.Name() < i.o.ConfName && !e.IsDir() && slices.Contains([]string{".conf", ".conflist", ".json"}, filepath.Ext(e.Name())) {
-			list = append(list, e.Name())
-		}
-	}
-	if len(list) == 0 {
-		return nil
-	}
-	return []string{fmt.Sprintf("the container runtime takes the CNI configuration %s in %s, whose name comes before %s: remove it, or give Weft's a name that comes first (--cni-conf-name)",
-		strings.Join(list, " and "), i.o.ConfDir, i.o.ConfName)}
-}
-
-// lacking warns of plugins that the configuration names and that are not on the host.
-func (i *Installer) lacking() []string {
-	kinds, err := parseConf(i.good)
-	if err != nil {
-		return nil
-	}
-	var list []string
-	for _, kind := range kinds {
-		if _, err := os.Stat(filepath.Join(i.o.BinDir, kind)); errors.Is(err, fs.ErrNotExist) && !isLink(filepath.Join(i.o.BinDir, kind)) {
-			list = append(list, kind)
-		}
-	}
-	if len(list) == 0 {
-		return nil
-	}
-	return []string{fmt.Sprintf("the CNI configuration names plugins that are not in %s: %s; install them there, or pods cannot be made", i.o.BinDir, strings.Join(list, ", "))}
-}
-
-func isLink(path string) bool {
-	info, err := os.Lstat(path)
-	return err == nil && info.Mode()&fs.ModeSymlink != 0
 }

@@ -40,6 +40,9 @@ var (
 	cniVersion  = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+$`)
 )
 
+// ownPlugin is the type of Weft's plugin.
+const ownPlugin = "weft"
+
 // parseConf returns the plugins that a network configuration list names. The error names all that is wrong with it.
 func parseConf(text []byte) (plugins []string, err error) {
 	if len(bytes.TrimSpace(text)) == 0 {
@@ -76,6 +79,18 @@ func parseConf(text []byte) (plugins []string, err error) {
 		return nil, errors.Join(errs...)
 	}
 	return plugins, nil
+}
+
+// sameNetwork tells whether two lists make pods of one network with Weft's plugin.
+func sameNetwork(a, b []byte) bool {
+	var lists [2]conflist
+	for n, text := range [][]byte{a, b} {
+		kinds, err := parseConf(text)
+		if err != nil || kinds[0] != ownPlugin || lists[n].read(text) != nil {
+			return false
+		}
+	}
+	return lists[0].name == lists[1].name
 }
 
 // place adds the line to a mistake of syntax.

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sirupsen/logrus"
 )
@@ -140,10 +141,33 @@ func TestKilledInTheMiddle(t *testing.T) {
 	for name, text := range strangers {
 		h.write(name, text, 0o644)
 	}
-	_, err := h.sync(New(h.o), true)
+	h.age()
+	busy := map[string]string{"bin/.bridge.8": "half", "net.d/.10-weft.conflist.8": "half"} // of another agent, at this moment
+	for name, text := range busy {
+		h.write(name, text, 0o600)
+	}
+	i := New(h.o)
+	_, err := h.sync(i, true)
+	must(t, err)
+	for name := range busy {
+		if h.files()[name] != "half" {
+			t.Errorf("%s, which is being written, was removed", name)
+		}
+	}
+	h.age()
+	_, err = h.sync(i, true)
 	must(t, err)
 	strangers["bin/bridge"], strangers["bin/weft"], strangers["net.d/10-weft.conflist"] = "bridge v1.9.1", "weft v1.1.0", conf
 	h.has(strangers)
+}
+
+// age makes everything on the host as old as what nobody writes any more.
+func (h *host) age() {
+	h.t.Helper()
+	then := time.Now().Add(-2 * abandoned)
+	for name := range h.files() {
+		must(h.t, os.Chtimes(h.path(name), then, then))
+	}
 }
 
 // TestSourceThatCannotBeUsed holds that the reason is told, and nothing done.
