@@ -91,8 +91,9 @@ func TestSystemdUnit(t *testing.T) {
 		"Service.StateDirectory":           "weft",
 		"Service.CapabilityBoundingSet":    "CAP_NET_ADMIN CAP_NET_RAW",
 		"Service.RestrictAddressFamilies":  "AF_UNIX AF_NETLINK AF_INET AF_INET6",
-		"Service.ProtectKernelTunables":    "",     // /proc/sys/net is written
-		"Service.ProtectSystem":            "full", // strict would close /run/xtables.lock
+		"Service.ProtectKernelTunables":    "",                // /proc/sys/net is written
+		"Service.ProtectSystem":            "full",            // strict would close /run/xtables.lock
+		"Service.ReadWritePaths":           "-/etc/cni/net.d", // full closes /etc, which --cni-install writes to
 		"Service.PrivateNetwork":           "",
 		"Service.KillMode":                 "",
 		"Install.WantedBy":                 "multi-user.target",
