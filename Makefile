@@ -4,7 +4,7 @@
 SHELL       := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench build image manifests lint cross clean go setup
+.PHONY: help demo demo-kube test bench build image manifests lint cross clean go setup
 
 export PATH    := $(PATH):/usr/sbin:/sbin
 export GOFLAGS := $(strip $(filter-out -buildvcs=%,$(GOFLAGS)) -buildvcs=false)
@@ -29,6 +29,9 @@ help: ## print this menu
 
 demo: build ## three nodes and six pods on this machine: every pair pinged, then a way to look inside
 	@bin/weftctl lab demo
+
+demo-kube: setup build ## a real Kubernetes cluster on this machine, as root: nodes, pods, a Service, every pair tried
+	@bin/weftctl lab kube demo
 
 test: setup lint cross ## everything: lint, builds for all machines, all tests (kernel, end to end, documentation)
 	CGO_ENABLED=1 go test -race -p 2 -timeout 20m ./...
@@ -90,18 +93,16 @@ clean: ## remove what make made
 go:
 	@command -v go >/dev/null || { echo 'Go is missing: install 1.26 or newer from https://go.dev/dl' >&2; exit 1; }
 
-# setup installs what the tests need beside Go: a C compiler for the race detector, and the programs with which the
-# tests look at the kernel from outside.
+# setup installs what is needed beside Go, as program:package. The tests need a C compiler for the race detector, and the
+# programs with which they look at the kernel from outside; a cluster's nodes need a runtime and kube-proxy's program.
+NEEDS = gcc:gcc gcc:libc6-dev nft:nftables iptables:iptables ip:iproute2 runc:runc
+demo-kube: NEEDS = nft:nftables iptables:iptables ip:iproute2 runc:runc
 setup: go
 	@missing=()
-	command -v gcc >/dev/null || missing+=(gcc libc6-dev)
-	command -v nft >/dev/null || missing+=(nftables)
-	command -v iptables >/dev/null || missing+=(iptables)
-	command -v ip >/dev/null || missing+=(iproute2)
-	command -v runc >/dev/null || missing+=(runc)
+	for need in $(NEEDS); do command -v "$${need%:*}" >/dev/null || missing+=("$${need#*:}"); done
 	(( $${#missing[@]} )) || exit 0
 	if [[ $$(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
-	  echo "the tests need these packages, which are not installed: $${missing[*]}" >&2
+	  echo "these packages are needed, which are not installed: $${missing[*]}" >&2
 	  echo "  as root: apt-get install $${missing[*]}" >&2
 	  exit 1
 	fi

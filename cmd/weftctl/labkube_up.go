@@ -119,7 +119,11 @@ func newLabKubeDownCommand() *cobra.Command {
 	name := kubeNameFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		err := ask(cmd.Context(), kube.Background(), *name, control.Request{Verb: control.Down})
-		return errors.Join(err, kube.Sweep())
+		removed, sweepErr := kube.Sweep()
+		if removed > 0 && sweepErr == nil {
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), "removed what a cluster left that was killed")
+		}
+		return errors.Join(err, sweepErr)
 	}
 	return cmd
 }

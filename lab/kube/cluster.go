@@ -76,7 +76,7 @@ func Up(ctx context.Context, o Setup) (c *Cluster, err error) {
 	for n := range o.Nodes {
 		c.Nodes = append(c.Nodes, c.newNode(n))
 	}
-	if err := Sweep(); err != nil {
+	if _, err := Sweep(); err != nil {
 		o.Progress(err.Error()) // this cluster does without
 	}
 	if err := c.lockCgroups(); err != nil {

@@ -22,8 +22,7 @@ func (c *Cluster) PrintStatus(ctx context.Context, w io.Writer) error {
 		{"Nodes", []string{"get", "nodes", "-o", "custom-columns=NAME:.metadata.name,READY:.status.conditions[?(@.type==\"Ready\")].status," +
 			"VERSION:.status.nodeInfo.kubeletVersion,RUNTIME:.status.nodeInfo.containerRuntimeVersion,ADDRESSES:.status.addresses[?(@.type==\"InternalIP\")].address"}},
 		{"Their pod CIDRs, and what Weft wrote on them", []string{"get", "nodes", "-o", "custom-columns=NAME:.metadata.name,POD CIDRS:.spec.podCIDRs[*]," +
-			annotation("backend-type") + annotation("public-ip") + annotation("public-ipv6") + annotation("backend-data") + annotation("backend-v6-data") +
-			"NETWORKUNAVAILABLE:.status.conditions[?(@.type==\"NetworkUnavailable\")].status"}},
+			annotation("backend-type") + c.annotations() + "NETWORKUNAVAILABLE:.status.conditions[?(@.type==\"NetworkUnavailable\")].status"}},
 		{"Pods", []string{"get", "pods", "-A", "-o", "wide"}},
 		{"Services", []string{"get", "services", "-A"}},
 	} {
@@ -36,6 +35,15 @@ func (c *Cluster) PrintStatus(ctx context.Context, w io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// annotations are the columns with what the families have of their own.
+func (c *Cluster) annotations() string {
+	var columns strings.Builder
+	for _, f := range c.o.Families {
+		columns.WriteString(annotation([...]string{"public-ip", "public-ipv6"}[f]) + annotation([...]string{"backend-data", "backend-v6-data"}[f]))
+	}
+	return columns.String()
 }
 
 // annotation is a column of kubectl with an annotation that flannel and Weft share.

@@ -20,6 +20,7 @@ type Parts struct {
 	Containerd string   // folder with containerd, its shim and ctr
 	Runc       string   // program
 	Pod        string   // program of the pods' image
+	Weftctl    string   // program, for nodes
 	Images     []string // files that every node gets
 	ImageMaker string   // program that makes images
 }
@@ -52,7 +53,7 @@ func Prepare(ctx context.Context, root, bin, out string, progress func(string)) 
 		return p, err
 	}
 	progress("making the images of Weft and of the pods")
-	p.Pod = filepath.Join(out, "pod")
+	p.Pod, p.Weftctl = filepath.Join(out, "pod"), filepath.Join(bin, "weftctl")
 	if err = run(ctx, root, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", p.Pod, "./lab/kube/pod"); err != nil {
 		return p, err
 	}
@@ -107,7 +108,8 @@ func (p Parts) link(dir string) error {
 			}
 		}
 	}
-	errs = append(errs, os.Symlink(p.Runc, filepath.Join(dir, "runc")), copyProgram(p.Pod, filepath.Join(dir, "pod")))
+	errs = append(errs, os.Symlink(p.Runc, filepath.Join(dir, "runc")), os.Symlink(p.Weftctl, filepath.Join(dir, "weftctl")),
+		copyProgram(p.Pod, filepath.Join(dir, "pod")))
 	return errors.Join(errs...)
 }
 

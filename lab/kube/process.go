@@ -94,7 +94,17 @@ func (p *process) end(s syscall.Signal) {
 
 // why says how the process ended, with the end of its log.
 func (p *process) why() error {
-	return fmt.Errorf("%s ended: %s\n%s", p.name, p.cmd.ProcessState, lastLines(p.log, 8))
+	last := lastLines(p.log, 8)
+	return fmt.Errorf("%s ended: %s\n%s%s", p.name, p.cmd.ProcessState, last, hint(last))
+}
+
+// hint is what a reader can do about a log that ends so.
+func hint(log string) string {
+	if strings.Contains(log, "inotify") && strings.Contains(log, "too many open files") {
+		return "\nthis machine lets a user watch files with so many programs only, which others use: end another cluster, or\n" +
+			"sysctl fs.inotify.max_user_instances=1024"
+	}
+	return ""
 }
 
 // lastLines returns the end of a log.

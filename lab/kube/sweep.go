@@ -80,23 +80,29 @@ func lockCgroup(name string) (*os.File, error) {
 	}
 }
 
-// Sweep removes what clusters that were killed left behind. What belongs to a cluster that lives is not touched.
-func Sweep() error {
-	var errs []error
+// Sweep removes what clusters that were killed left behind, and tells how much there was. What belongs to a cluster that lives
+// is not touched.
+func Sweep() (removed int, err error) {
 	cgroups, err := leftCgroups()
-	errs = append(errs, err)
-	for _, name := range cgroups {
-		errs = append(errs, sweepCgroup(name))
-	}
+	errs := []error{err}
 	dirs, err := filepath.Glob(filepath.Join(os.TempDir(), workspacePrefix+"*"))
 	errs = append(errs, err)
+	count := func(left bool, err error) {
+		if left && err == nil {
+			removed++
+		}
+		errs = append(errs, err)
+	}
+	for _, name := range cgroups {
+		count(sweepCgroup(name))
+	}
 	for _, dir := range dirs {
-		errs = append(errs, sweepFolder(dir))
+		count(sweepFolder(dir))
 	}
 	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("remove what a cluster left: %w", err)
+		return removed, fmt.Errorf("remove what a cluster left: %w", err)
 	}
-	return nil
+	return removed, nil
 }
 
 // leftCgroups are the names of all cgroups of nodes.
@@ -125,44 +131,44 @@ func leftCgroups() ([]string, error) {
 // sweepTime is how long the processes of a killed cluster may take to end.
 const sweepTime = 5 * time.Second
 
-// sweepCgroup removes the cgroup unless its cluster lives.
-func sweepCgroup(name string) error {
+// sweepCgroup removes the cgroup, and says true, unless its cluster lives.
+func sweepCgroup(name string) (left bool, err error) {
 	path, err := lockPath(name)
 	if err != nil {
-		return err
+		return false, err
 	}
 	lock, err := lockFolder(path)
 	switch {
 	case errors.Is(err, unix.EWOULDBLOCK):
-		return nil
+		return false, nil
 	case err == nil:
 		defer lock.Close()
 	case !errors.Is(err, fs.ErrNotExist):
-		return err
+		return false, err
 	}
 	tick, late := time.NewTicker(50*time.Millisecond), time.After(sweepTime)
 	defer tick.Stop()
 	for {
 		err := removeCgroups(name)
 		if !errors.Is(err, unix.EBUSY) {
-			return err
+			return true, err
 		}
 		select {
 		case <-late:
-			return err
+			return true, err
 		case <-tick.C:
 		}
 	}
 }
 
-// sweepFolder removes the folder unless its owner lives.
-func sweepFolder(dir string) error {
+// sweepFolder removes the folder, and says true, unless its owner lives.
+func sweepFolder(dir string) (left bool, err error) {
 	lock, err := lockFolder(dir)
 	switch {
 	case errors.Is(err, unix.EWOULDBLOCK), errors.Is(err, fs.ErrNotExist):
-		return nil
+		return false, nil
 	case err != nil:
-		return err
+		return false, err
 	}
-	return errors.Join(os.RemoveAll(dir), lock.Close())
+	return true, errors.Join(os.RemoveAll(dir), lock.Close())
 }
