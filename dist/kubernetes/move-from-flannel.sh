@@ -93,12 +93,14 @@ change() {
 
 flannel() { kubectl -n "$flannel_namespace" get daemonset "$flannel_daemonset" -o "$1"; }
 agent() {
-	who=$(kubectl get node "$1" -o "jsonpath={.metadata.labels['$label']}") || fail "there is no Node $1 any more; run this again"
+	who=$(kubectl get node "$1" -o "jsonpath={.metadata.labels['$label']}") || fail "Node $1 cannot be read; run this again"
 	printf %s "${who:-$unlabelled}"
 }
 unlabelled='' # whose nodes without the label are, where none was made because of --dry-run
 all_nodes() { kubectl get nodes -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}'; }
 chosen_nodes() { if [ -n "$only" ]; then printf '%s\n' $only; else all_nodes; fi; }
+# What is asked of the API server is kept in variables first: no answer must not be taken for an empty one.
+unreachable='the cluster does not answer; run this again'
 
 # pods NAMESPACE SELECTOR NODE prints a line for each pod there: whether it is ready, and since when it is being deleted.
 pods() {
@@ -108,7 +110,7 @@ pods() {
 flannel_pods() { pods "$flannel_namespace" "$flannel_selector" "$1"; }
 weft_pods() { pods weft-system app.kubernetes.io/name=weft "$1"; }
 
-gone() { [ -z "$("$1_pods" "$2")" ]; }
+gone() { list=$("$1_pods" "$2") && [ -z "$list" ]; }
 ready() {
 	[ "$("$1_pods" "$2")" = 'True ' ] &&
 		[ "$(kubectl get node "$2" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}')" = True ]
@@ -146,7 +148,8 @@ stuck() {
 
 # hand NODE FROM TO OTHER-VERB gives a node from one agent to the other.
 hand() {
-	if [ "$(agent "$1")" != "$3" ]; then
+	now=$(agent "$1") || exit 1
+	if [ "$now" != "$3" ]; then
 		say "$1: $2 leaves"
 		change label node "$1" --overwrite "$label=none"
 		await gone "$2" "$1" || fail "$1: the pod of $2 does not end; look at it, and run this again"
@@ -169,18 +172,23 @@ look() {
 	done
 }
 
-begun() { [ -n "$(flannel "jsonpath={.spec.template.spec.nodeSelector['$label']}")" ]; }
+begun() {
+	selector=$(flannel "jsonpath={.spec.template.spec.nodeSelector['$label']}") || fail "$unreachable"
+	[ -n "$selector" ]
+}
 
 # begin ties flannel to its nodes. Its pods are not restarted.
 begin() {
 	if begun; then return; fi
 	[ "$(flannel 'jsonpath={.status.numberReady}')" = "$(flannel 'jsonpath={.status.desiredNumberScheduled}')" ] ||
 		fail 'flannel is not ready on all of its nodes; mend that first'
-	for node in $(all_nodes); do
-		[ -n "$(agent "$node")" ] || change label node "$node" "$label=flannel"
+	nodes=$(all_nodes) || fail "$unreachable"
+	for node in $nodes; do
+		now=$(agent "$node") || exit 1
+		[ -n "$now" ] || change label node "$node" "$label=flannel"
 	done
 	[ -z "$dry" ] || unlabelled=flannel
-	strategy=$(flannel 'jsonpath={.spec.updateStrategy}')
+	strategy=$(flannel 'jsonpath={.spec.updateStrategy}') || fail "$unreachable"
 	quoted=$(printf '%s' "$strategy" | sed 's/"/\\"/g')
 	change -n "$flannel_namespace" patch daemonset "$flannel_daemonset" --type merge -p "{\"metadata\": {\"annotations\": {\"weft-network/update-strategy\": \"$quoted\"}},
  \"spec\": {\"updateStrategy\": {\"type\": \"OnDelete\", \"rollingUpdate\": null}, \"template\": {\"spec\": {\"nodeSelector\": {\"$label\": \"flannel\"}}}}}"
@@ -189,7 +197,7 @@ begin() {
 # flannel_flags prints those of flannel's flags that are about nodes and the network, one a line.
 flannel_flags() {
 	masquerade=--ip-masq=false
-	flannel 'jsonpath={range .spec.template.spec.containers[0].command[*]}{@}{"\n"}{end}{range .spec.template.spec.containers[0].args[*]}{@}{"\n"}{end}' >"$scratch/flags"
+	flannel 'jsonpath={range .spec.template.spec.containers[0].command[*]}{@}{"\n"}{end}{range .spec.template.spec.containers[0].args[*]}{@}{"\n"}{end}' >"$scratch/flags" || fail "$unreachable"
 	while read -r flag; do
 		name=--$(printf '%s' "$flag" | sed 's/^-*//')
 		case $name in
@@ -204,6 +212,8 @@ flannel_flags() {
 		esac
 	done <"$scratch/flags"
 	say "$masquerade"
+	flannel 'jsonpath={range .spec.template.spec.containers[0].env[*]}{.name}{"\n"}{end}' >"$scratch/env" || fail "$unreachable"
+	sed -n "/^FLANNELD_/s/.*/flannel's environment variable & is not taken over/p; /^KUBERNETES_SERVICE_/s/.*/flannel's environment variable & is not taken over/p" "$scratch/env" >&2
 }
 
 flannel_conf() {
@@ -225,20 +235,21 @@ render() {
 	esac
 	flannel_conf cni-conf | sed 's/\("type"[[:space:]]*:[[:space:]]*\)"flannel"/\1"weft"/' >"$scratch/cni-conf.json"
 	grep -q '"weft"' "$scratch/cni-conf.json" || fail "cni-conf.json of ConfigMap $flannel_config names no plugin of the type flannel"
+	{ say "--cni-conf-name=$conflist" && flannel_flags; } >"$scratch/args"
 	cp "$manifest" "$scratch/weft.yaml"
 	{
-		printf '%s\n' 'apiVersion: v1' 'kind: ConfigMap' 'metadata: {name: weft-config, namespace: weft-system}' 'data:' '  net-conf.json: |'
+		printf '%s\n' 'apiVersion: v1' 'kind: ConfigMap' 'metadata: {name: weft-config, namespace: weft-system}' 'data:' '  net-conf.json: |2'
 		indent "$scratch/net-conf.json"
-		say '  cni-conf.json: |'
+		say '  cni-conf.json: |2'
 		indent "$scratch/cni-conf.json"
 	} >"$scratch/config.yaml"
 	{
 		say '- op: add'
 		say '  path: /spec/template/spec/affinity'
 		say "  value: $affinity"
-		{ say "--cni-conf-name=$conflist" && flannel_flags; } | while read -r flag; do
+		while read -r flag; do
 			printf '%s\n' '- op: add' '  path: /spec/template/spec/containers/0/args/-' "  value: '$flag'"
-		done
+		done <"$scratch/args"
 		[ -z "$image" ] || printf '%s\n' '- op: replace' '  path: /spec/template/spec/containers/0/image' "  value: \"$image\""
 	} >"$scratch/daemonset.yaml"
 	printf '%s\n' 'resources: [weft.yaml]' 'patches:' '- path: config.yaml' '- path: daemonset.yaml' '  target: {kind: DaemonSet, name: weft}' >"$scratch/kustomization.yaml"
@@ -255,8 +266,10 @@ move() {
 		say "what is installed is in $output: keep it"
 	fi
 	change apply -f "$output"
-	for node in $(chosen_nodes); do
-		case $(agent "$node") in
+	nodes=$(chosen_nodes) || fail "$unreachable"
+	for node in $nodes; do
+		now=$(agent "$node") || exit 1
+		case $now in
 		'') await ready weft "$node" || stuck weft "$node" back ;;
 		flannel)
 			if gone flannel "$node"; then
@@ -319,10 +332,13 @@ ended() { case "$(phase) $(held)" in Succeeded* | Failed* | *Image*) ;; *) false
 back() {
 	look
 	if begun; then
-		if kubectl -n weft-system get daemonset weft -o name >/dev/null 2>&1; then
+		there=$(kubectl -n weft-system get daemonset weft -o name --ignore-not-found) || fail "$unreachable"
+		if [ -n "$there" ]; then
 			change -n weft-system patch daemonset weft --type merge -p "{\"spec\": {\"template\": {\"spec\": {\"affinity\": $affinity}}}}"
-			for node in $(chosen_nodes); do
-				if [ "$(agent "$node")" = flannel ] && gone flannel "$node"; then
+			nodes=$(chosen_nodes) || fail "$unreachable"
+			for node in $nodes; do
+				now=$(agent "$node") || exit 1
+				if [ "$now" = flannel ] && gone flannel "$node"; then
 					continue # it was left alone
 				fi
 				hand "$node" weft flannel move
@@ -331,12 +347,14 @@ back() {
 			[ -z "$only" ] || return 0
 			change delete -f "$manifest" --ignore-not-found
 		fi
-		strategy=$(flannel "jsonpath={.metadata.annotations['weft-network/update-strategy']}")
+		strategy=$(flannel "jsonpath={.metadata.annotations['weft-network/update-strategy']}") || fail "$unreachable"
 		change -n "$flannel_namespace" patch daemonset "$flannel_daemonset" --type merge -p "{\"metadata\": {\"annotations\": {\"weft-network/update-strategy\": null}},
  \"spec\": {\"updateStrategy\": ${strategy:-null}, \"template\": {\"spec\": {\"nodeSelector\": {\"$label\": null}}}}}"
 	fi
-	for node in $(all_nodes); do
-		[ -z "$(agent "$node")" ] || change label node "$node" "$label-"
+	nodes=$(all_nodes) || fail "$unreachable"
+	for node in $nodes; do
+		now=$(agent "$node") || exit 1
+		[ -z "$now" ] || change label node "$node" "$label-"
 	done
 	[ -z "$dry" ] || return 0
 	say 'Weft is gone; flannel, which is tied to no nodes any more, restarts'
@@ -350,7 +368,8 @@ back() {
 status() {
 	look
 	begun || say 'nothing was moved: flannel has all nodes'
-	for node in $(chosen_nodes); do
+	nodes=$(chosen_nodes) || fail "$unreachable"
+	for node in $nodes; do
 		for who in flannel weft; do
 			case $("${who}_pods" "$node") in
 			'') ;;

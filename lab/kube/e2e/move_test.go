@@ -37,7 +37,7 @@ func TestMoveFromFlannel(t *testing.T) {
 	}
 
 	// Weft cannot start: nothing is lost, and the way back is told.
-	m.stops([]string{"node1: not ready with weft after 5 seconds", "ImagePull", "back --node node1"},
+	m.stops([]string{"node1: not ready with weft after 5 seconds", "back --node node1"},
 		"move", "--image", "docker.io/library/absent:v1", "--timeout", "5")
 	m.matrix()
 	m.script("back", "--node", "node1")
