@@ -199,8 +199,9 @@ func (p *Pod) Run(args ...string) (string, error) {
 
 // Ping is a stream of packets from a pod, one every 10 ms.
 type Ping struct {
-	cmd *exec.Cmd
-	out strings.Builder
+	cmd   *exec.Cmd
+	out   strings.Builder
+	ended chan error // how it ended
 }
 
 // Ping begins to ask what serves at an address over UDP. Stop ends it.
@@ -209,11 +210,12 @@ func (p *Pod) Ping(to netip.AddrPort) (*Ping, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Ping{cmd: cmd}
+	g := &Ping{cmd: cmd, ended: make(chan error, 1)}
 	cmd.Stdout, cmd.Stderr = &g.out, &g.out
 	if err := p.Node.Start(cmd); err != nil {
 		return nil, fmt.Errorf("ping from pod %s: %w", p.Name, err)
 	}
+	go func() { g.ended <- cmd.Wait() }() // a process that nobody waits for would keep its node from being switched off
 	return g, nil
 }
 
@@ -223,7 +225,7 @@ func (g *Ping) Stop() (sent, lost int, err error) {
 	if err := g.cmd.Process.Signal(unix.SIGINT); err != nil {
 		return 0, 0, fmt.Errorf("end a ping: %w\n%s", err, g.out.String())
 	}
-	ended := g.cmd.Wait()
+	ended := <-g.ended
 	for line := range strings.Lines(g.out.String()) {
 		if n, _ := fmt.Sscanf(line, "%d sent, %d lost", &sent, &lost); n == 2 {
 			return sent, lost, nil
