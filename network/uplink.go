@@ -71,7 +71,7 @@ func (r UplinkRules) pick(ctx context.Context, f subnet.Family, facts kernel.Fac
 	case len(r.Ifaces) > 0 || len(r.Regexps) > 0:
 		dev, addr, reason, ok := r.named(f, facts)
 		if !ok {
-			return dev, none, "", fmt.Errorf("no device with an %s address matches %s; this host has %s", f, r, devices(facts))
+			return dev, none, "", fmt.Errorf("no device with an %s address matches %s; name another one: this host has %s", f, r, devices(facts))
 		}
 		return dev, addr, reason, nil
 	case r.CanReach.IsValid() && subnet.FamilyOf(r.CanReach) == f:

@@ -78,7 +78,7 @@ func TestUplinkChoice(t *testing.T) {
 		{"by expression for the address", UplinkRules{Regexps: regexps(`^198\.51\.`)}, subnet.Inet, `eth1 198.51.100.7 198.51.100.7 address matches --iface-regex ^198\.51\.`},
 		{"names before expressions", UplinkRules{Ifaces: []string{"eth0"}, Regexps: regexps("eth1")}, subnet.Inet, "eth0 10.0.2.15 10.0.2.15 named by --iface eth0"},
 		{"nothing matches", UplinkRules{Ifaces: []string{"ens3"}, Regexps: regexps("bond")}, subnet.Inet,
-			"no IPv4 uplink: no device with an IPv4 address matches --iface ens3 --iface-regex bond; this host has eth0 10.0.2.15,fec0::15; eth1 "},
+			"no IPv4 uplink: no device with an IPv4 address matches --iface ens3 --iface-regex bond; name another one: this host has eth0 10.0.2.15,fec0::15; eth1 "},
 		{"by what it reaches", UplinkRules{CanReach: netip.MustParseAddr("203.0.113.9")}, subnet.Inet, "eth1 198.51.100.7 198.51.100.7 it reaches 203.0.113.9 (--iface-can-reach)"},
 		{"that is not reached", UplinkRules{CanReach: netip.MustParseAddr("203.0.113.1")}, subnet.Inet, "no route to 203.0.113.1 (--iface-can-reach): network is unreachable"},
 		{"what an IPv4 address reaches does not decide about IPv6", UplinkRules{CanReach: netip.MustParseAddr("203.0.113.9")}, subnet.Inet6, "eth1 2001:db8::7 2001:db8::7 it has the default route"},
