@@ -20,37 +20,67 @@ func controllers() []string {
 	return []string{"cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "systemd"}
 }
 
-// errCgroups says what this machine has not.
-var errCgroups = errors.New("nodes need cgroup v1, with the controllers in folders below " + cgroupRoot +
-	"; on machines with cgroup v2 the cluster does not run yet")
+// layout is where cgroups are on this machine: in one hierarchy with all controllers (v2), or in one for each, below the
+// cgroup of the calling process (v1).
+type layout struct {
+	unified bool
+	own     map[string]string // of v1: the calling process's cgroup, by controller
+}
 
-// ownCgroups are the folders of the calling process's cgroup, by controller.
-func ownCgroups() (map[string]string, error) {
+// findLayout looks at the machine.
+func findLayout() (layout, error) {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(cgroupRoot, &fs); err != nil {
+		return layout{}, fmt.Errorf("look at %s: %w", cgroupRoot, err)
+	}
 	text, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
-		return nil, fmt.Errorf("read the own cgroups: %w", err)
+		return layout{}, fmt.Errorf("read the own cgroups: %w", err)
 	}
-	paths := map[string]string{}
-	for line := range strings.Lines(string(text)) {
+	return parseLayout(fs.Type == unix.CGROUP2_SUPER_MAGIC, string(text))
+}
+
+// parseLayout reads /proc/self/cgroup.
+func parseLayout(unified bool, text string) (layout, error) {
+	if unified {
+		return layout{unified: true}, nil
+	}
+	l := layout{own: map[string]string{}}
+	for line := range strings.Lines(text) {
 		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
 		if len(parts) != 3 {
 			continue
 		}
 		for name := range strings.SplitSeq(strings.TrimPrefix(parts[1], "name="), ",") {
-			paths[name] = parts[2]
+			l.own[name] = parts[2]
 		}
 	}
 	for _, c := range controllers() {
-		if _, there := paths[c]; !there && c != "systemd" {
-			return nil, fmt.Errorf("%w: there is no %s", errCgroups, c)
+		if _, there := l.own[c]; !there && c != "systemd" {
+			return layout{}, fmt.Errorf("nodes need cgroup v2 at %s, or v1 with the controllers in folders below it: there is no %s", cgroupRoot, c)
 		}
 	}
-	return paths, nil
+	return l, nil
+}
+
+// folders are those of the cgroup of that name. The first one holds the lock.
+func (l layout) folders(name string) []string {
+	if l.unified {
+		return []string{filepath.Join(cgroupRoot, name)}
+	}
+	var dirs []string
+	for _, c := range controllers() {
+		dirs = append(dirs, filepath.Join(cgroupRoot, c, l.own[c], name))
+	}
+	return dirs
 }
 
 // mountCgroups mounts the hierarchies as seen from the machine's cgroup namespace, and makes the cgroup of its pods in
 // each of them.
 func (c machineConfig) mountCgroups() error {
+	if c.Unified {
+		return mountUnified()
+	}
 	var errs []error
 	for _, name := range controllers() {
 		dir, options := filepath.Join(cgroupRoot, name), name
@@ -70,16 +100,12 @@ func (c machineConfig) mountCgroups() error {
 	return errors.Join(errs...)
 }
 
-// removeCgroups removes the cgroup of that name, and all below it, from every hierarchy. There are no processes in it any
+// remove removes the cgroup of that name, and all below it, from every hierarchy. There are no processes in it any
 // more. One that is gone is no error.
-func removeCgroups(name string) error {
-	own, err := ownCgroups()
-	if err != nil {
-		return err
-	}
+func (l layout) remove(name string) error {
 	var errs []error
-	for _, c := range slices.Backward(controllers()) { // the first one holds the lock
-		errs = append(errs, removeTree(filepath.Join(cgroupRoot, c, own[c], name)))
+	for _, dir := range slices.Backward(l.folders(name)) { // the first one holds the lock
+		errs = append(errs, removeTree(dir))
 	}
 	return errors.Join(errs...)
 }

@@ -49,6 +49,8 @@ type Cluster struct {
 	plane *ControlPlane
 	locks []*os.File // what says that the cluster lives
 
+	layout layout // of cgroups
+
 	playing []*Pod   // pods of the playground
 	world   *process // what serves outside
 
@@ -66,10 +68,10 @@ func Up(ctx context.Context, o Setup) (c *Cluster, err error) {
 	if o.Progress == nil {
 		o.Progress = func(string) {}
 	}
-	if _, err := ownCgroups(); err != nil {
+	c = &Cluster{o: o, id: strings.ToLower(rand.Text()[:8])}
+	if c.layout, err = findLayout(); err != nil {
 		return nil, fmt.Errorf("start a cluster: %w", err)
 	}
-	c = &Cluster{o: o, id: strings.ToLower(rand.Text()[:8])}
 	if err := c.makeFolders(); err != nil {
 		return nil, fmt.Errorf("start a cluster: %w", err)
 	}
@@ -90,8 +92,13 @@ func Up(ctx context.Context, o Setup) (c *Cluster, err error) {
 
 // lockCgroups makes the nodes' cgroups known as those of a cluster that lives.
 func (c *Cluster) lockCgroups() error {
+	if c.layout.unified {
+		if err := delegate(cgroupRoot); err != nil {
+			return err
+		}
+	}
 	for _, n := range c.Nodes {
-		lock, err := lockCgroup(n.cgroup())
+		lock, err := lockCgroup(c.layout.folders(n.cgroupName())[0])
 		if err != nil {
 			return err
 		}
@@ -145,9 +152,28 @@ func (c *Cluster) start(ctx context.Context) error {
 	return c.awaitNodes(ctx)
 }
 
+// joinTime is how long nodes may take to join. A machine that does much at once is slow.
+const joinTime = 5 * time.Minute
+
 // awaitNodes waits until every node has joined and has pod CIDRs.
 func (c *Cluster) awaitNodes(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, joinTime)
+	defer cancel()
 	for _, n := range c.Nodes {
+		if err := c.awaitNode(ctx, n); err != nil {
+			return err
+		}
+	}
+	c.o.Progress("the nodes have joined and have pod CIDRs")
+	return nil
+}
+
+// starts is how often a kubelet is started that ends before its node has joined. Elsewhere systemd does that.
+const starts = 10
+
+// awaitNode waits for one node.
+func (c *Cluster) awaitNode(ctx context.Context, n *Node) error {
+	for try := 1; ; try++ {
 		err := await(ctx, "the pod CIDR of "+n.name, n.Kubelet.p, func() error {
 			out, err := c.Kubectl(ctx, "get", "node", n.name, "-o", "jsonpath={.spec.podCIDRs}")
 			if err == nil && out == "" {
@@ -155,12 +181,18 @@ func (c *Cluster) awaitNodes(ctx context.Context) error {
 			}
 			return err
 		})
-		if err != nil {
+		if err == nil || n.Kubelet.p.running() || try == starts {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(time.Second):
+		}
+		if err := n.Kubelet.Start(ctx); err != nil {
 			return err
 		}
 	}
-	c.o.Progress("the nodes have joined and have pod CIDRs")
-	return nil
 }
 
 // Close ends the cluster and all that it made.
@@ -176,7 +208,7 @@ func (c *Cluster) Close() error {
 	}
 	var errs []error
 	for _, n := range c.Nodes {
-		errs = append(errs, removeCgroups(n.cgroup()))
+		errs = append(errs, c.layout.remove(n.cgroupName()))
 	}
 	for _, lock := range c.locks {
 		errs = append(errs, lock.Close())

@@ -28,13 +28,16 @@ type machine struct {
 	dir   string // its disk
 	addrs [2]netip.Addr
 
-	init *process // nil while it is switched off
+	cgroup string   // with cgroup v2: folder of all its processes
+	init   *process // nil while it is switched off
 }
 
 // machineConfig is what RunMachine is told.
 type machineConfig struct {
 	Name, Dir string
-	Cgroup    string // of its pods, in every hierarchy below the caller's own
+	Cgroup    string // with v1: of its pods, in every hierarchy below the caller's own
+	Unified   bool   // the machine has cgroup v2, and was started in its own one
+	Owned     bool   // with v2: that is the root of what it sees
 	Boot      string // identity of this boot, in the form of a UUID
 }
 
@@ -59,6 +62,9 @@ func RunMachine(config string) error {
 	var c machineConfig
 	if err := json.Unmarshal([]byte(config), &c); err != nil {
 		return fmt.Errorf("read the config of the machine: %w", err)
+	}
+	if c.Unified && !c.Owned {
+		return c.ownCgroup()
 	}
 	if err := c.settle(); err != nil {
 		return err
@@ -105,7 +111,10 @@ func (c machineConfig) mountSystem() error {
 	if err := (mount{"sysfs", "/sys", "sysfs", 0, ""}).do(); err != nil {
 		return err
 	}
-	return mount{"tmpfs", "/sys/fs/cgroup", "tmpfs", 0, "mode=755"}.do()
+	if c.Unified {
+		return nil
+	}
+	return mount{"tmpfs", cgroupRoot, "tmpfs", 0, "mode=755"}.do()
 }
 
 // mountFolders mounts what the machine has of its own.
@@ -152,7 +161,19 @@ func (m *machine) boot(log string, c machineConfig) error {
 	}
 	cmd := exec.Command("/proc/self/exe", "lab", "kube", MachineCommand, string(text))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS | unix.CLONE_NEWPID |
-		unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWCGROUP}
+		unix.CLONE_NEWUTS | unix.CLONE_NEWIPC}
+	if m.cgroup == "" {
+		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWCGROUP
+	} else {
+		if err := renew(m.cgroup); err != nil {
+			return fmt.Errorf("start machine %s: %w", m.name, err)
+		}
+		file, err := joins(cmd, m.cgroup)
+		if err != nil {
+			return fmt.Errorf("start machine %s: %w", m.name, err)
+		}
+		defer file.Close()
+	}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return fmt.Errorf("start machine %s: %w", m.name, err)
@@ -177,13 +198,24 @@ func (m *machine) off() {
 	}
 }
 
-// spaces are the namespaces that a process of the machine is in.
-var spaces = []struct {
+// space is a namespace that a process of the machine is in.
+type space struct {
 	name string
 	kind int
-}{
+}
+
+// spaces are all of them.
+var spaces = []space{
 	{"cgroup", unix.CLONE_NEWCGROUP}, {"ipc", unix.CLONE_NEWIPC}, {"uts", unix.CLONE_NEWUTS}, {"net", unix.CLONE_NEWNET},
 	{"pid", unix.CLONE_NEWPID}, {"mnt", unix.CLONE_NEWNS}, // the last one, after which the others cannot be opened any more
+}
+
+// spaces are the namespaces that a thread enters. With cgroup v2, the program that it starts enters that of cgroups itself.
+func (m *machine) spaces() []space {
+	if m.cgroup != "" {
+		return spaces[1:]
+	}
+	return spaces
 }
 
 // enter moves the calling thread, which is locked and ends afterwards, into the machine. Processes that it starts are the
@@ -196,7 +228,7 @@ func (m *machine) enter() error {
 		return fmt.Errorf("enter %s: %w", m.name, err)
 	}
 	var fds []int
-	for _, s := range spaces {
+	for _, s := range m.spaces() {
 		fd, err := unix.Open(fmt.Sprintf("/proc/%d/ns/%s", m.init.cmd.Process.Pid, s.name), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		if err != nil {
 			return fmt.Errorf("enter %s: %w", m.name, err)
@@ -204,7 +236,7 @@ func (m *machine) enter() error {
 		defer unix.Close(fd)
 		fds = append(fds, fd)
 	}
-	for i, s := range spaces {
+	for i, s := range m.spaces() {
 		if err := unix.Setns(fds[i], s.kind); err != nil {
 			return fmt.Errorf("enter the %s namespace of %s: %w", s.name, m.name, err)
 		}
@@ -238,12 +270,24 @@ func (m *machine) enterAnd(f func() error) error {
 
 // Start starts cmd inside the machine. Its path is one of the machine's, from its root.
 func (m *machine) Start(cmd *exec.Cmd) error {
-	return m.Do(func() error {
-		if err := cmd.Start(); err != nil {
-			return fmt.Errorf("start %s on %s: %w", filepath.Base(cmd.Path), m.name, err)
+	name := filepath.Base(cmd.Path)
+	if err := onThread(func() error { return m.launch(cmd) }); err != nil {
+		return fmt.Errorf("start %s on %s: %w", name, m.name, err)
+	}
+	return nil
+}
+
+// launch starts cmd on the calling thread, which is locked and ends afterwards.
+func (m *machine) launch(cmd *exec.Cmd) error {
+	if m.cgroup != "" {
+		file, err := joins(cmd, filepath.Join(m.cgroup, initCgroup))
+		if err != nil {
+			return err
 		}
-		return nil
-	})
+		defer file.Close()
+		viewed(cmd)
+	}
+	return m.enterAnd(cmd.Start)
 }
 
 // Run runs a program of the machine and returns what it printed, which is part of the error too.

@@ -30,6 +30,9 @@ type Node struct {
 func (c *Cluster) newNode(number int) *Node {
 	name := fmt.Sprintf("node%d", number+1)
 	n := &Node{c: c, object: name, machine: machine{name: name, dir: filepath.Join(c.dir, name)}}
+	if c.layout.unified {
+		n.cgroup = c.layout.folders(n.cgroupName())[0]
+	}
 	for _, f := range c.o.Families {
 		n.addrs[f] = lanAddr(f, nodeNumber+number)
 	}
@@ -50,8 +53,8 @@ func (n *Node) renamed() string { return n.name + "-renamed" }
 // Addr is the node's address on the underlay; it is not valid where the cluster has no such family.
 func (n *Node) Addr(f subnet.Family) netip.Addr { return n.addrs[f] }
 
-// cgroup is the cgroup of the node's pods. Clusters that run at the same time have others.
-func (n *Node) cgroup() string { return cgroupPrefix + n.c.id + "-" + n.name }
+// cgroupName is the name of the node's cgroup. Clusters that run at the same time have others.
+func (n *Node) cgroupName() string { return cgroupPrefix + n.c.id + "-" + n.name }
 
 // Boot switches the node on: an empty /run, everything else as it was, and its services started.
 func (n *Node) Boot(ctx context.Context) error {
@@ -62,7 +65,7 @@ func (n *Node) Boot(ctx context.Context) error {
 	if err := os.MkdirAll(n.dir, 0o755); err != nil {
 		return fmt.Errorf("boot %s: %w", n.name, err)
 	}
-	err := n.boot(n.logFile("machine"), machineConfig{Name: n.name, Dir: n.dir, Cgroup: n.cgroup(), Boot: boot})
+	err := n.boot(n.logFile("machine"), machineConfig{Name: n.name, Dir: n.dir, Cgroup: n.cgroupName(), Unified: n.c.layout.unified, Boot: boot})
 	if err == nil {
 		err = n.plug()
 	}
@@ -170,7 +173,7 @@ func (s *Service) Start(ctx context.Context) error {
 		return fmt.Errorf("start %s on %s: %w", s.name, s.n.name, err)
 	}
 	cmd.Env = s.n.environment()
-	s.p, err = spawn(s.name+" on "+s.n.name, s.n.logFile(s.name), cmd, func() error { return s.n.enterAnd(cmd.Start) })
+	s.p, err = spawn(s.name+" on "+s.n.name, s.n.logFile(s.name), cmd, func() error { return s.n.launch(cmd) })
 	if err != nil || s.ready == nil {
 		return err
 	}

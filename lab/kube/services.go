@@ -71,7 +71,7 @@ authentication: {anonymous: {enabled: false}, webhook: {enabled: true}, x509: {c
 authorization: {mode: Webhook}
 containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
 cgroupDriver: cgroupfs
-cgroupRoot: /%s
+cgroupRoot: %s
 failCgroupV1: false
 failSwapOn: false
 oomScoreAdj: 0
@@ -90,7 +90,7 @@ registerNode: true
 nodeStatusUpdateFrequency: 2s
 syncFrequency: 10s
 configMapAndSecretChangeDetectionStrategy: Watch
-`, unspecified(n.c.o.Families[0]), n.c.plane.file("ca.crt"), n.cgroup(), maxPods))
+`, unspecified(n.c.o.Families[0]), n.c.plane.file("ca.crt"), n.podCgroup(), maxPods))
 	if err != nil {
 		return nil, err
 	}
@@ -100,6 +100,14 @@ configMapAndSecretChangeDetectionStrategy: Watch
 	}
 	return exec.Command(filepath.Join(programDir, "kubelet"), "--config="+config, "--kubeconfig="+credentials,
 		"--hostname-override="+n.object, "--node-ip="+strings.Join(ips, ","), "--v=2"), nil
+}
+
+// podCgroup is the cgroup below which a kubelet makes those of pods, as the node sees it.
+func (n *Node) podCgroup() string {
+	if n.c.layout.unified {
+		return "/"
+	}
+	return "/" + n.cgroupName()
 }
 
 // maxPods is how many pods a node takes: more than its subnet has addresses for.

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -43,23 +44,9 @@ func lockFolder(dir string) (*os.File, error) {
 	return file, nil
 }
 
-// lockPath is where the lock of a node's cgroup is.
-func lockPath(name string) (string, error) {
-	own, err := ownCgroups()
-	if err != nil {
-		return "", err
-	}
-	first := controllers()[0]
-	return filepath.Join(cgroupRoot, first, own[first], name), nil
-}
-
 // lockCgroup makes the cgroup of a node and locks it. Another process may sweep at the same time, and take it for one that
 // was left.
-func lockCgroup(name string) (*os.File, error) {
-	path, err := lockPath(name)
-	if err != nil {
-		return nil, err
-	}
+func lockCgroup(path string) (*os.File, error) {
 	for {
 		if err := os.Mkdir(path, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 			return nil, fmt.Errorf("make the cgroup of a node: %w", err)
@@ -83,7 +70,11 @@ func lockCgroup(name string) (*os.File, error) {
 // Sweep removes what clusters that were killed left behind, and tells how much there was. What belongs to a cluster that lives
 // is not touched.
 func Sweep() (removed int, err error) {
-	cgroups, err := leftCgroups()
+	l, err := findLayout()
+	if err != nil {
+		return 0, fmt.Errorf("remove what a cluster left: %w", err)
+	}
+	cgroups, err := l.named(cgroupPrefix + "*")
 	errs := []error{err}
 	dirs, err := filepath.Glob(filepath.Join(os.TempDir(), workspacePrefix+"*"))
 	errs = append(errs, err)
@@ -94,7 +85,7 @@ func Sweep() (removed int, err error) {
 		errs = append(errs, err)
 	}
 	for _, name := range cgroups {
-		count(sweepCgroup(name))
+		count(l.sweep(name))
 	}
 	for _, dir := range dirs {
 		count(sweepFolder(dir))
@@ -105,22 +96,16 @@ func Sweep() (removed int, err error) {
 	return removed, nil
 }
 
-// leftCgroups are the names of all cgroups of nodes.
-func leftCgroups() ([]string, error) {
-	own, err := ownCgroups()
-	if err != nil {
-		return nil, err
-	}
-	found := map[string]bool{}
+// named are the names of all cgroups that match a pattern, each once.
+func (l layout) named(pattern string) ([]string, error) {
 	var names []string
-	for _, c := range controllers() {
-		dirs, err := filepath.Glob(filepath.Join(cgroupRoot, c, own[c], cgroupPrefix+"*"))
+	for _, folder := range l.folders(pattern) {
+		dirs, err := filepath.Glob(folder)
 		if err != nil {
 			return nil, err
 		}
 		for _, dir := range dirs {
-			if name := filepath.Base(dir); !found[name] {
-				found[name] = true
+			if name := filepath.Base(dir); !slices.Contains(names, name) {
 				names = append(names, name)
 			}
 		}
@@ -131,13 +116,9 @@ func leftCgroups() ([]string, error) {
 // sweepTime is how long the processes of a killed cluster may take to end.
 const sweepTime = 5 * time.Second
 
-// sweepCgroup removes the cgroup, and says true, unless its cluster lives.
-func sweepCgroup(name string) (left bool, err error) {
-	path, err := lockPath(name)
-	if err != nil {
-		return false, err
-	}
-	lock, err := lockFolder(path)
+// sweep removes the cgroup, and says true, unless its cluster lives.
+func (l layout) sweep(name string) (left bool, err error) {
+	lock, err := lockFolder(l.folders(name)[0])
 	switch {
 	case errors.Is(err, unix.EWOULDBLOCK):
 		return false, nil
@@ -149,7 +130,7 @@ func sweepCgroup(name string) (left bool, err error) {
 	tick, late := time.NewTicker(50*time.Millisecond), time.After(sweepTime)
 	defer tick.Stop()
 	for {
-		err := removeCgroups(name)
+		err := l.remove(name)
 		if !errors.Is(err, unix.EBUSY) {
 			return true, err
 		}
