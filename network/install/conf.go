@@ -82,12 +82,7 @@ func (i *Installer) put(inForce bool, out *Outcome) error {
 
 // supersede removes what was installed before the name was changed. Nobody would keep it, or take it off after a reboot.
 func (i *Installer) supersede(out *Outcome) {
-	for _, name := range i.configurations() {
-		path := filepath.Join(i.o.ConfDir, name)
-		text, err := os.ReadFile(path)
-		if err != nil || name == i.o.ConfName || isLink(path) || !sameNetwork(text, i.good) {
-			continue
-		}
+	for _, path := range i.earlier() {
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			out.Warnings = append(out.Warnings, fmt.Sprintf("removing the CNI configuration %s, in place of which there is %s: %v", path, i.o.ConfName, cause(err)))
 			continue
@@ -95,6 +90,19 @@ func (i *Installer) supersede(out *Outcome) {
 		out.Changed = append(out.Changed, path)
 		i.o.Log.WithField("configuration", path).Info("CNI configuration of an earlier name removed")
 	}
+}
+
+// earlier are the configurations of the same network under other names.
+func (i *Installer) earlier() []string {
+	var paths []string
+	for _, name := range i.configurations() {
+		path := filepath.Join(i.o.ConfDir, name)
+		text, err := os.ReadFile(path)
+		if err == nil && name != i.o.ConfName && !isLink(path) && sameNetwork(text, i.good) {
+			paths = append(paths, path)
+		}
+	}
+	return paths
 }
 
 // configurations are the names of the files that a runtime looks at, in the order in which it takes them.
@@ -112,25 +120,29 @@ func (i *Installer) configurations() []string {
 	return names
 }
 
-// Retract takes the configuration of this name off the host, so that the runtime does not believe in a network that
-// is not there. It tells whether there was one. One that could be used is remembered for the case that the source
-// cannot be.
+// Retract takes the configuration off the host, also under the name that it had before, so that the runtime does not
+// believe in a network that is not there. It tells whether there was one. One that could be used is remembered for the
+// case that the source cannot be.
 func (i *Installer) Retract() (removed bool, err error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if text, err := os.ReadFile(i.target()); err == nil && i.good == nil {
-		if _, err := parseConf(text); err == nil {
-			i.good = text
+	for _, path := range []string{i.target(), i.o.Conf} {
+		if text, err := os.ReadFile(path); err == nil && i.good == nil {
+			if _, err := parseConf(text); err == nil {
+				i.good = text
+			}
 		}
 	}
-	err = os.Remove(i.target())
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+	var errs []error
+	for _, path := range append(i.earlier(), i.target()) {
+		switch err := os.Remove(path); {
+		case err == nil:
+			removed = true
+		case !errors.Is(err, fs.ErrNotExist):
+			errs = append(errs, fmt.Errorf("removing the CNI configuration %s of before the reboot: %w", path, cause(err)))
+		}
 	}
-	if err != nil {
-		return false, fmt.Errorf("removing the CNI configuration %s of before the reboot: %w", i.target(), cause(err))
-	}
-	return true, nil
+	return removed, errors.Join(errs...)
 }
 
 // rivals warns of configurations that the runtime takes in place of ours.

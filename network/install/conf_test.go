@@ -210,14 +210,19 @@ func (h *host) mount(version, text string) {
 
 func TestRetract(t *testing.T) {
 	h := newHost(t)
-	h.write("net.d/10-weft.conflist", conf, 0o600)
-	h.write("net.d/10-flannel.conflist", other, 0o600)
-	i := New(h.o)
-	for _, want := range []bool{true, false} {
-		if got, err := i.Retract(); got != want || err != nil {
-			t.Errorf("removed %v, %v; want %v", got, err, want)
+	flannels := `{"name":"cbr0","plugins":[{"type":"flannel"}]}`
+	h.write("net.d/10-flannel.conflist", flannels, 0o600)
+	for _, names := range [][]string{{"10-weft.conflist"}, {"20-weft.conflist"}, {"05-weft.conflist", "10-weft.conflist"}} {
+		for _, name := range names {
+			h.write("net.d/"+name, other, 0o600)
 		}
-		h.has(map[string]string{"net.d/10-flannel.conflist": other})
+		i := New(h.o)
+		for _, want := range []bool{true, false} {
+			if got, err := i.Retract(); got != want || err != nil {
+				t.Errorf("%s: removed %v, %v; want %v", names, got, err, want)
+			}
+			h.has(map[string]string{"net.d/10-flannel.conflist": flannels})
+		}
 	}
 }
 
