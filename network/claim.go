@@ -100,7 +100,11 @@ func (a *Agent) claim(ctx context.Context) error {
 	}
 	l, err := a.o.Store.Claim(ctx, want)
 	changed := a.claims.got(question, l, err)
+	if ctx.Err() == nil {
+		a.report.warn(a.o.Log, claimSubject, stays(a.claims.lease(), err))
+	}
 	switch {
+	case a.claims.lease() != (subnet.Lease{}) && err != nil: // it is said above
 	case err != nil && (before == nil || before.Error() != err.Error()) && ctx.Err() == nil:
 		a.o.Log.WithError(err).Warn("claiming a lease failed, trying again")
 	case changed:
@@ -114,6 +118,17 @@ func (a *Agent) claim(ctx context.Context) error {
 		a.look.ring()
 	}
 	return err
+}
+
+// claimSubject is what the warning is about that the store refuses what is to be told to the peers.
+const claimSubject = "lease"
+
+// stays is the warning that the lease cannot become what it should; nothing where there is none, which is waited for.
+func stays(held subnet.Lease, err error) []string {
+	if held == (subnet.Lease{}) || err == nil {
+		return nil
+	}
+	return []string{"what this node announces cannot be brought up to date, what was announced stays in force: " + err.Error()}
 }
 
 // movedSubject is what the warning is about that a node has other subnets than before.

@@ -81,17 +81,38 @@ func TestAgentFollowsItsAddress(t *testing.T) {
 	a, _ := b.run()
 	before := until(t, a, "ready", ready)
 	state := b.held()
-	b.address("192.0.2.77/24")
-	addrs, err := netlink.AddrList(b.link("eth0"), netlink.FAMILY_V4)
-	must(t, err)
-	must(t, netlink.AddrDel(b.link("eth0"), &addrs[0])) // takes its secondary with it
-	b.address("192.0.2.78/24")
-	b.defaultRoute("192.0.2.254")
+	b.move("192.0.2.78/24")
 	after := until(t, a, "moved", func(s Status) bool { return s.Lease.PublicIPs[0] == "192.0.2.78" })
 	if d := strings.Join(after.Lease.Subnets, ","); d != strings.Join(before.Lease.Subnets, ",") {
 		t.Errorf("the subnets became %s", d)
 	}
 	b.holds(strings.Replace(state, "local 192.0.2.1 ", "local 192.0.2.78 ", 1))
+}
+
+// move gives the uplink another address.
+func (b *bed) move(cidr string) {
+	b.t.Helper()
+	b.address("192.0.2.77/24")
+	addrs, err := netlink.AddrList(b.link("eth0"), netlink.FAMILY_V4)
+	must(b.t, err)
+	must(b.t, netlink.AddrDel(b.link("eth0"), &addrs[0])) // takes its secondary with it
+	b.address(cidr)
+	b.defaultRoute("192.0.2.254")
+}
+
+// The node goes on when the store refuses its new address, and says so.
+func TestAgentMovesToAnAddressInUse(t *testing.T) {
+	b := newBed(t, dual)
+	leave := b.neighbourNode(2, "192.0.2.78")
+	a, _ := b.run()
+	until(t, a, "ready", ready)
+	b.move("192.0.2.78/24")
+	until(t, a, "told", func(s Status) bool {
+		text := strings.Join(s.Warnings, " ")
+		return s.Ready && strings.Contains(text, "what was announced stays in force: ") && strings.Contains(text, "n2")
+	})
+	leave()
+	until(t, a, "moved", func(s Status) bool { return s.Lease.PublicIPs[0] == "192.0.2.78" && !strings.Contains(strings.Join(s.Warnings, " "), "stays in force") })
 }
 
 func TestAgentSurvivesAWipe(t *testing.T) {

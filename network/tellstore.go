@@ -56,13 +56,13 @@ func (a *Agent) tellStore(ctx context.Context) error {
 }
 
 // tellWarnings tells a store that warns what is new of what an operator should put right: why a net-conf.json is not in
-// force, and that pods have addresses of subnets that the node has no longer.
+// force, why peers are told something else than they should, and that pods have addresses of subnets that the node has no longer.
 func (a *Agent) tellWarnings(ctx context.Context, told map[string]string) {
 	store, ok := a.o.Store.(subnet.Warner)
 	if !ok {
 		return
 	}
-	for _, w := range []struct{ subject, reason string }{{"config", "ConfigRefused"}, {movedSubject, "SubnetsChanged"}} {
+	for _, w := range []struct{ subject, reason string }{{"config", "ConfigRefused"}, {claimSubject, "ClaimRefused"}, {movedSubject, "SubnetsChanged"}} {
 		now := strings.Join(a.report.about(w.subject), "; ")
 		if now == told[w.subject] || now != "" && !store.Warn(ctx, w.reason, now) {
 			continue
