@@ -91,7 +91,7 @@ func flagSet(o *options) *pflag.FlagSet {
 	f.StringVar(&o.cni.ConfDir, "cni-conf-dir", "/etc/cni/net.d", "where the container runtime looks for configurations")
 	f.StringVar(&o.cni.ConfName, "cni-conf-name", "10-weft.conflist", "name of the configuration there; the runtime takes the first")
 
-	f.StringVar(&o.sysctlDir, "sysctl-dir", "/proc/sys", "where kernel parameters are written; in a container without privileges a mount of the host's /proc/sys/net, less net")
+	f.StringVar(&o.sysctlDir, "sysctl-dir", "/proc/sys", "where kernel parameters are written; in a container without privileges a folder that has the host's /proc/sys/net as net")
 	f.BoolVar(&o.ipMasq, "ip-masq", false, "masquerade what pods send out of the cluster; net-conf.json may say otherwise for a family")
 	f.BoolVar(&o.noRandomFully, "ip-masq-fully-random-disable", false, "do not choose the source ports of masqueraded connections at random")
 	f.BoolVar(&o.forwardRules, "iptables-forward-rules", true, "accept forwarded packets of pods where a rule of the host would drop them")
