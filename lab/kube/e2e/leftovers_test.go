@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/weft-network/weft/lab/kube"
 )
@@ -16,7 +17,9 @@ const listLeftovers = `
 cd /var/lib/cni/networks/weft 2>/dev/null && ls | grep -v -e '^last_reserved_ip' -e '^lock$' | sed 's/^/address /'
 cd /var/lib/cni/flannel 2>/dev/null && ls -A | sed 's/^/record /'
 cd /var/lib/cni/results 2>/dev/null && ls | sed 's/^/result /'
-cd /run/netns && ls | sed 's/^/namespace /'
+for space in $(ls /run/netns); do
+	ip netns exec $space ip link show eth0 >/dev/null 2>&1 && echo namespace $space || echo empty namespace $space
+done
 ip -o link show | sed -n 's/^[0-9]*: \(veth[^:@]*\|bwp[^:@]*\|ifb[^:@]*\)[:@].*/device \1/p'
 for tables in iptables-save ip6tables-save; do
 	$tables 2>/dev/null | grep -e '^:CNI-DN-' -e '^-A CNI-HOSTPORT-DNAT' -e '^:CNI-[0-9a-f]\{10,\}' | cut -d ' ' -f 1,2 | sed "s/^/$tables /"
@@ -30,7 +33,7 @@ func leftovers(t *testing.T, n *kube.Node) []string {
 	t.Helper()
 	out, err := n.Run("sh", "-c", listLeftovers)
 	must(t, err)
-	lines := strings.Split(strings.TrimSpace(out), "\n")
+	lines := strings.FieldsFunc(out, func(r rune) bool { return r == '\n' })
 	slices.Sort(lines)
 	return lines
 }
@@ -39,7 +42,7 @@ func leftovers(t *testing.T, n *kube.Node) []string {
 func leaves(t *testing.T, n *kube.Node, before []string) {
 	t.Helper()
 	eventually(t, n.Name()+" to hold what it held before", func() error {
-		return differ(cmp.Diff(before, leftovers(t, n)))
+		return differ(cmp.Diff(before, leftovers(t, n), cmpopts.EquateEmpty()))
 	})
 }
 
