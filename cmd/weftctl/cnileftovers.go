@@ -118,7 +118,7 @@ func cniFiles(dir string) ([]cniFile, error) {
 	}
 	var files []cniFile
 	for _, e := range entries {
-		if !isConfiguration(e.Name()) {
+		if !install.IsConfiguration(e.Name()) {
 			continue
 		}
 		path := filepath.Join(dir, e.Name())
@@ -131,11 +131,6 @@ func cniFiles(dir string) ([]cniFile, error) {
 		}
 	}
 	return files, nil
-}
-
-// isConfiguration tells whether the container runtime reads a file of this name.
-func isConfiguration(name string) bool {
-	return slices.Contains([]string{".conf", ".conflist", ".json"}, filepath.Ext(name))
 }
 
 // readCNI reads one configuration; ok tells whether it is of a network of ours.

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/weft-network/weft/network/install"
 	"github.com/weft-network/weft/network/kernel"
 	"github.com/weft-network/weft/network/masq"
 )
@@ -72,6 +73,6 @@ func otherConfigurations(dir string, files []cniFile) (bool, error) {
 	}
 	return slices.ContainsFunc(entries, func(e os.DirEntry) bool {
 		path := filepath.Join(dir, e.Name())
-		return isConfiguration(path) && !slices.ContainsFunc(files, func(f cniFile) bool { return f.path == path })
+		return install.IsConfiguration(path) && !slices.ContainsFunc(files, func(f cniFile) bool { return f.path == path })
 	}), nil
 }

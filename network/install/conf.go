@@ -113,7 +113,7 @@ func (i *Installer) configurations() []string {
 	}
 	var names []string
 	for _, e := range entries {
-		if !e.IsDir() && slices.Contains([]string{".conf", ".conflist", ".json"}, filepath.Ext(e.Name())) {
+		if !e.IsDir() && IsConfiguration(e.Name()) {
 			names = append(names, e.Name())
 		}
 	}
@@ -143,6 +143,11 @@ func (i *Installer) Retract() (removed bool, err error) {
 		}
 	}
 	return removed, errors.Join(errs...)
+}
+
+// IsConfiguration tells whether container runtimes read a file of this name in the folder of their configurations.
+func IsConfiguration(name string) bool {
+	return slices.Contains([]string{".conf", ".conflist", ".json"}, filepath.Ext(name))
 }
 
 // rivals warns of configurations that the runtime takes in place of ours.
