@@ -23,7 +23,7 @@ func TestManifest(t *testing.T) {
 		want, not []string
 	}{
 		{"IPv4", Setup{Families: []subnet.Family{subnet.Inet}, Proxy: "nftables"},
-			[]string{`    {"Backend": {"Type": "vxlan"}, "Network": "10.244.0.0/16"}`, "kind: DaemonSet", `"name": "weft"`}, []string{"--kube-api-url"}},
+			[]string{`    {"Backend": {"Type": "vxlan"}, "Network": "10.244.0.0/16"}`, "kind: DaemonSet", `"name": "cbr0"`}, []string{"--kube-api-url"}},
 		{"dual-stack", Setup{Families: subnet.Families[:], Proxy: "iptables"},
 			[]string{`"Network": "10.244.0.0/16", "EnableIPv6": true, "IPv6Network": "fd00:10:244::/56"`}, []string{"EnableIPv4"}},
 		{"IPv6", Setup{Families: []subnet.Family{subnet.Inet6}, Proxy: "nftables"},

@@ -181,7 +181,7 @@ func connect(t *testing.T, from, to *kube.Pod, f subnet.Family) (out, in net.Con
 func holders(n *kube.Node) (map[string]string, error) {
 	list := map[string]string{}
 	err := n.Do(func() error {
-		files, err := filepath.Glob("/var/lib/cni/networks/weft/[0-9]*")
+		files, err := filepath.Glob("/var/lib/cni/networks/cbr0/[0-9]*")
 		for _, f := range files {
 			if text, err := os.ReadFile(f); err == nil {
 				list[filepath.Base(f)], _, _ = strings.Cut(string(text), "\n")

@@ -14,7 +14,7 @@ import (
 // listLeftovers prints what attaching pods leaves on a node, a line for each thing: what host-local, weft and libcni keep in
 // files, network namespaces, the devices of pods and of their bandwidth, and portmap's chains and rules.
 const listLeftovers = `
-cd /var/lib/cni/networks/weft 2>/dev/null && ls | grep -v -e '^last_reserved_ip' -e '^lock$' | sed 's/^/address /'
+cd /var/lib/cni/networks/cbr0 2>/dev/null && ls | grep -v -e '^last_reserved_ip' -e '^lock$' | sed 's/^/address /'
 cd /var/lib/cni/flannel 2>/dev/null && ls -A | sed 's/^/record /'
 cd /var/lib/cni/results 2>/dev/null && ls | sed 's/^/result /'
 for space in $(ls /run/netns); do
