@@ -114,7 +114,7 @@ func testGC(t *testing.T, a *attachment) {
 	held := leftovers(t, r.n)
 	r.attach(t, forgotten)
 	r.attach(t, lost)
-	_, err := r.n.Run("rm", "/var/lib/cni/results/weft-lost-eth0")
+	_, err := r.n.Run("sh", "-c", "rm /var/lib/cni/results/*-lost-eth0")
 	must(t, err)
 
 	valid := append(r.sandboxes(t), types.GCAttachment{ContainerID: "known", IfName: "eth0"})
