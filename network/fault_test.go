@@ -112,7 +112,9 @@ func TestAgentMovesToAnAddressInUse(t *testing.T) {
 		return s.Ready && strings.Contains(text, "what was announced stays in force: ") && strings.Contains(text, "n2")
 	})
 	leave()
-	until(t, a, "moved", func(s Status) bool { return s.Lease.PublicIPs[0] == "192.0.2.78" && !strings.Contains(strings.Join(s.Warnings, " "), "stays in force") })
+	until(t, a, "moved", func(s Status) bool {
+		return s.Lease.PublicIPs[0] == "192.0.2.78" && !strings.Contains(strings.Join(s.Warnings, " "), "stays in force")
+	})
 }
 
 func TestAgentSurvivesAWipe(t *testing.T) {
