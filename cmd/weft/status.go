@@ -9,7 +9,9 @@ import (
 	cniversion "github.com/containernetworking/cni/pkg/version"
 )
 
-// status says whether a pod could be attached now. It does not wait.
+// status says whether a pod could be attached now. It does not wait. What weftd waits for is no reason against it while
+// there is a subnet: a runtime that is told of anything here calls the node not ready, and after some minutes its pods,
+// which talk as before, would be evicted.
 func (p plugin) status(args *skel.CmdArgs) error {
 	c, err := parseConf(args.StdinData)
 	if err != nil {
@@ -18,9 +20,6 @@ func (p plugin) status(args *skel.CmdArgs) error {
 	env, err := c.env()
 	if err != nil {
 		return types.NewError(types.ErrPluginNotAvailable, "this node has no subnet for pods", c.whyNot(err))
-	}
-	if waiting := c.waiting(); waiting != "" {
-		return types.NewError(types.ErrLimitedConnectivity, "pods on this node may not reach all others", "weftd is waiting: "+waiting)
 	}
 	d, err := c.delegate(env)
 	if err != nil {
