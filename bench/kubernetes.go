@@ -84,7 +84,7 @@ func (b *bench) nodeLatency(ctx context.Context, n *nodes) error {
 	defer told.close()
 	for i := b.peers; i < b.peers+times; i++ {
 		if err := b.followNode(ctx, n, told, i, &all); err != nil {
-			return fmt.Errorf("Node of peer %d: %w", i, err)
+			return fmt.Errorf("following the Node of peer %d: %w", i, err)
 		}
 	}
 	b.row("k", "a Node is made, to the API server's answer, p50, p99", pair(all.answered))

@@ -20,8 +20,7 @@ const usage = `usage: pod pause                 wait
                                  ask with N bytes that have to come back: who answers, who is seen there, who asks
        pod ping ADDRESS:PORT     ask over UDP every 10 ms until SIGINT or SIGTERM, and tell how many answers were lost
        pod mtu DEVICE            the MTU of a network device
-       pod api                   ask the API server for its version, by its Service
-`
+       pod api                   ask the API server for its version, by its Service`
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
