@@ -17,7 +17,7 @@ import (
 )
 
 // patience is how long something may take that is to happen by itself. A machine that does much at once is slow.
-const patience = 120 * time.Second
+const patience = 240 * time.Second
 
 // eventually waits until something holds.
 func eventually(t *testing.T, what string, holds func() error) {
