@@ -20,11 +20,15 @@ func (a *Agent) keepSaved(ctx context.Context) error {
 	}
 	saved := false
 	return keep(ctx, a.save, pause{saveEvery, time.Minute}, func(ctx context.Context) error {
-		if saved || !a.report.isReady() {
+		late := time.After(saveEvery)
+		for early := saved || !a.report.isReady(); early; {
 			select {
 			case <-ctx.Done():
 				return ctx.Err()
-			case <-time.After(saveEvery):
+			case <-late:
+				early = false
+			case <-a.save: // it rings when the node becomes ready: a power cut may be next
+				early = saved || !a.report.isReady()
 			}
 		}
 		own := a.claims.lease()
