@@ -24,7 +24,7 @@ func (b *bed) service(t *testing.T, n *kube.Node) {
 	}))
 	command := filepath.Join(bin, "weftd") + " --kube-subnet-mgr --kubeconfig-file=" + filepath.Join(b.Dir(), n.Name(), "kubelet.kubeconfig") +
 		" --net-config-path=/etc/weft/net-conf.json --ip-masq --cni-install --cni-source-dir=" + filepath.Join(bin, "cni") + " --cni-conf=/etc/weft/cni-conf.json"
-	_, err := n.Run("sh", "-c", command+" >/var/log/weftd.log 2>&1 &") // the machine's first process takes it in
+	_, err := n.Run("sh", "-c", command+" >>/var/log/weftd.log 2>&1 &") // the machine's first process takes it in
 	must(t, err)
 }
 
@@ -35,6 +35,11 @@ func TestHostService(t *testing.T) {
 	rights, err := os.ReadFile(filepath.Join(root, "dist/host-service.yaml"))
 	must(t, err)
 	must(t, b.Apply(t.Context(), string(rights)))
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(n.Run("tail", "-n", "40", "/var/log/weftd.log"))
+		}
+	})
 
 	t.Run("agents before the API", func(t *testing.T) {
 		b.Plane().StopAPI()
