@@ -10,7 +10,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"testing"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/weft-network/weft/lab/kube"
 )
@@ -73,8 +77,38 @@ func outside() (err error) {
 	if err := os.Setenv(partsEnv, string(text)); err != nil {
 		return err
 	}
+	var g errgroup.Group
+	for _, args := range halves(os.Args[1:]) {
+		g.Go(func() error { return inside(args) })
+	}
+	return g.Wait()
+}
+
+// firstHalf are tests that wait a lot, and take as long as all others.
+const firstHalf = "^(TestBoots|TestRestarts|TestFailures|TestHostService|TestInstallation|TestAttach)$"
+
+// halves are the arguments of processes that run all tests between them: of one where the tests were chosen, else of two
+// at the same time, each with clusters of its own.
+func halves(args []string) [][]string {
+	var kept []string
+	for _, arg := range args {
+		name, _, _ := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+		switch name {
+		case "test.run", "test.skip", "test.list":
+			return [][]string{args}
+		case "test.testlogfile": // for the cache of results, which two processes cannot keep
+		default:
+			kept = append(kept, arg)
+		}
+	}
+	return [][]string{append(slices.Clone(kept), "-test.run="+firstHalf), append(kept, "-test.skip="+firstHalf)}
+}
+
+// inside runs this binary with args inside, and returns when it has ended.
+func inside(args []string) error {
 	runtime.LockOSThread() // what it starts is killed when this thread ends
-	cmd := kube.Inside(false, os.Args[1:]...)
+	defer runtime.UnlockOSThread()
+	cmd := kube.Inside(false, args...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	return cmd.Run()
 }
