@@ -31,7 +31,7 @@ func (s *Store) explain(what string, err error) error {
 // advise adds the remedy where there is one. creds is where the credentials are from.
 func (s *Store) advise(err error, creds string) error {
 	switch {
-	case apierrors.IsForbidden(err) && strings.Contains(err.Error(), "ValidatingAdmissionPolicy"):
+	case strings.Contains(err.Error(), "ValidatingAdmissionPolicy"): // "invalid", or what reason the policy gives
 		return fmt.Errorf("%w: this policy is not for this weftd, or for other settings of it: apply the manifest again, which has both", err)
 	case apierrors.IsForbidden(err):
 		return fmt.Errorf("%w: weftd must be allowed to get, list, watch and patch nodes, and to patch nodes/status", err)

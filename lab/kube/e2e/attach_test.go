@@ -128,10 +128,13 @@ func testLoopback(t *testing.T, a *attachment) {
 	p := &kube.Pod{Name: "alone", Node: a.Nodes[0]}
 	a.run(t, p)
 	for _, lo := range []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.IPv6Loopback()} {
-		out, err := p.Run("pod", "get", "http://"+netip.AddrPortFrom(lo, podPort).String())
-		if err != nil || !strings.HasPrefix(out, "alone ") {
-			t.Errorf("asking %s: %q, %v", lo, out, err)
-		}
+		eventually(t, lo.String(), func() error {
+			out, err := p.Run("pod", "get", "http://"+netip.AddrPortFrom(lo, podPort).String())
+			if err == nil && !strings.HasPrefix(out, "alone ") {
+				err = errors.New(out)
+			}
+			return err
+		})
 	}
 }
 
