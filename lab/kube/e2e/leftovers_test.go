@@ -20,7 +20,7 @@ cd /var/lib/cni/results 2>/dev/null && ls | sed 's/^/result /'
 for space in $(ls /run/netns); do
 	ip netns exec $space ip link show eth0 >/dev/null 2>&1 && echo namespace $space || echo empty namespace $space
 done
-ip -o link show | sed -n 's/^[0-9]*: \(veth[^:@]*\|bwp[^:@]*\|ifb[^:@]*\)[:@].*/device \1/p'
+ip -o link show 2>/dev/null | sed -n 's/^[0-9]*: \(veth[^:@]*\|bwp[^:@]*\|ifb[^:@]*\)[:@].*/device \1/p'
 for tables in iptables-save ip6tables-save; do
 	$tables 2>/dev/null | grep -e '^:CNI-DN-' -e '^-A CNI-HOSTPORT-DNAT' -e '^:CNI-[0-9a-f]\{10,\}' | cut -d ' ' -f 1,2 | sed "s/^/$tables /"
 done
