@@ -76,7 +76,7 @@ func (l layout) folders(name string) []string {
 }
 
 // mountCgroups mounts the hierarchies as seen from the machine's cgroup namespace, and makes the cgroup of its pods in
-// each of them.
+// each of them. What is in it is of an earlier boot: a kubelet takes seconds for each container that it finds there.
 func (c machineConfig) mountCgroups() error {
 	if c.Unified {
 		return mountUnified()
@@ -91,6 +91,7 @@ func (c machineConfig) mountCgroups() error {
 		if err := os.Mkdir(filepath.Join(dir, c.Cgroup), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 			errs = append(errs, err)
 		}
+		errs = append(errs, removeBelow(filepath.Join(dir, c.Cgroup)))
 	}
 	// A new cpuset has no processors at all.
 	for _, file := range []string{"cpuset.cpus", "cpuset.mems"} {
@@ -106,6 +107,18 @@ func (l layout) remove(name string) error {
 	var errs []error
 	for _, dir := range slices.Backward(l.folders(name)) { // the first one holds the lock
 		errs = append(errs, removeTree(dir))
+	}
+	return errors.Join(errs...)
+}
+
+// removeBelow removes what is below a cgroup.
+func removeBelow(dir string) error {
+	entries, err := os.ReadDir(dir)
+	errs := []error{err}
+	for _, e := range entries {
+		if e.IsDir() {
+			errs = append(errs, removeTree(filepath.Join(dir, e.Name())))
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -48,15 +48,8 @@ func delegate(dir string) error {
 
 // renew makes a machine's cgroup one that its first process can join: with nothing of an earlier boot in it.
 func renew(dir string) error {
-	entries, err := os.ReadDir(dir)
-	errs := []error{err}
-	for _, e := range entries {
-		if e.IsDir() {
-			errs = append(errs, removeTree(filepath.Join(dir, e.Name())))
-		}
-	}
 	text, err := os.ReadFile(filepath.Join(dir, delegateFile))
-	errs = append(errs, err)
+	errs := []error{removeBelow(dir), err}
 	for c := range strings.FieldsSeq(string(text)) {
 		errs = append(errs, os.WriteFile(filepath.Join(dir, delegateFile), []byte("-"+c), 0o644))
 	}
