@@ -109,9 +109,14 @@ func versionFlags() string {
 	return flags
 }
 
-// goBuild builds static binaries from the module in sources: the file, or for more than one package the folder, at out,
+// goBuild builds binaries without C from the module in sources: the file, or for more than one package the folder, at out,
 // unless that is there.
 func goBuild(ctx context.Context, sources, out string, args ...string) error {
+	return goBuildWith(ctx, "CGO_ENABLED=0", sources, out, args...)
+}
+
+// goBuildWith is goBuild with another environment variable.
+func goBuildWith(ctx context.Context, variable, sources, out string, args ...string) error {
 	if _, err := os.Stat(out); err == nil {
 		return nil
 	} else if !errors.Is(err, fs.ErrNotExist) {
@@ -123,9 +128,9 @@ func goBuild(ctx context.Context, sources, out string, args ...string) error {
 	}
 	c := exec.CommandContext(ctx, "go", append([]string{"build", "-trimpath", "-buildvcs=false", "-o", made}, args...)...)
 	c.Dir = sources
-	c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=")
+	c.Env = append(os.Environ(), variable, "GOWORK=off", "GOFLAGS=")
 	if text, err := c.CombinedOutput(); err != nil {
-		return fmt.Errorf("go build: %w\n%s", err, text)
+		return fmt.Errorf("go build with %s: %w\n%s", variable, err, text)
 	}
 	return os.Rename(filepath.Clean(made), out)
 }

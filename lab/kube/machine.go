@@ -142,7 +142,7 @@ func (c machineConfig) mountFolders() error {
 	return errors.Join(errs...)
 }
 
-// mountSysctls covers parameters with files, and lets the machine forward.
+// mountSysctls covers parameters with files: each machine has its own.
 func (c machineConfig) mountSysctls() error {
 	var errs []error
 	for name, value := range machineSysctls(c.Boot) {

@@ -7,8 +7,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"slices"
-	"syscall"
 
 	"github.com/weft-network/weft/lab/control"
 )
@@ -35,7 +33,8 @@ func (c *Cluster) handle(ctx context.Context, r control.Request, files [3]*os.Fi
 		if err != nil {
 			return control.Response{Code: 2, Error: err.Error()}
 		}
-		return attend(cmd, r, files, cmd.Start)
+		cmd.Dir = r.Dir
+		return control.Attend(cmd, r, files, cmd.Start)
 	case "exec":
 		return c.exec(ctx, r, files)
 	default:
@@ -58,23 +57,19 @@ func (c *Cluster) printMatrix(ctx context.Context, w io.Writer) error {
 
 // exec runs a command on a node, in the network of a pod, or outside of the cluster, with the caller's own input and outputs.
 func (c *Cluster) exec(ctx context.Context, r control.Request, files [3]*os.File) control.Response {
-	args := r.Args
-	if len(args) > 1 && args[1] == "--" {
-		args = slices.Delete(slices.Clone(args), 1, 2)
-	}
-	if len(args) < 2 {
+	host, args, ok := r.Command()
+	if !ok {
 		return control.Response{Code: 2, Error: "exec needs a node or a pod, and a command"}
 	}
-	host, args := args[0], args[1:]
 	cmd := exec.CommandContext(ctx, "/usr/bin/env", args...)
 	cmd.Env = append((&machine{}).environment(), "PS1="+host+"# ", "TERM="+os.Getenv("TERM"))
 	if host == "outside" {
-		return attend(cmd, r, files, cmd.Start)
+		cmd.Dir = r.Dir
+		return control.Attend(cmd, r, files, cmd.Start)
 	}
-	r.Dir = "" // of another machine
 	node, err := c.Node(host)
 	if err == nil {
-		return attend(cmd, r, files, func() error { return node.Start(cmd) })
+		return control.Attend(cmd, r, files, func() error { return node.Start(cmd) })
 	}
 	p := &Pod{Name: host}
 	if c.Look(ctx, p) != nil {
@@ -85,26 +80,5 @@ func (c *Cluster) exec(ctx context.Context, r control.Request, files [3]*os.File
 	} else if space != "" {
 		cmd.Args = append([]string{cmd.Args[0], "nsenter", "--net=" + space}, args...)
 	}
-	return attend(cmd, r, files, func() error { return p.Node.Start(cmd) })
-}
-
-// attend starts a command with the files of a request, and waits for its end.
-func attend(cmd *exec.Cmd, r control.Request, files [3]*os.File, start func() error) control.Response {
-	cmd.Dir = r.Dir
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = files[0], files[1], files[2]
-	if r.Terminal {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
-	}
-	err := start()
-	if err != nil {
-		return control.Response{Code: 126, Error: err.Error()}
-	}
-	err = cmd.Wait()
-	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
-		return control.Response{Code: max(exit.ExitCode(), 1)}
-	}
-	if err != nil {
-		return control.Response{Code: 2, Error: err.Error()}
-	}
-	return control.Response{}
+	return control.Attend(cmd, r, files, func() error { return p.Node.Start(cmd) })
 }

@@ -48,10 +48,11 @@ func Choose(ctx context.Context, prefer string, interval time.Duration, log logr
 		if err == nil {
 			return c, ctx.Err()
 		}
-		if c, err2 := chooseNFTables(err.Error()); err2 == nil {
+		c, errNFTables := chooseNFTables(err.Error())
+		if errNFTables == nil {
 			return c, ctx.Err()
 		}
-		return Choice{}, err
+		return Choice{}, noFirewall(err, errNFTables)
 	case Auto, "":
 	default:
 		return Choice{}, fmt.Errorf("firewall %q is not known; it is %s, %s or %s", prefer, Auto, NFTablesByName, IPTablesByName)
@@ -71,7 +72,12 @@ func Choose(ctx context.Context, prefer string, interval time.Duration, log logr
 	if errIPTables == nil {
 		return c, ctx.Err()
 	}
-	return Choice{}, fmt.Errorf("no firewall works here, %s: %w", howToGetNFTables, errors.Join(err, errIPTables))
+	return Choice{}, noFirewall(err, errIPTables)
+}
+
+// noFirewall is the error of a host on which neither works.
+func noFirewall(errs ...error) error {
+	return fmt.Errorf("no firewall works here, %s: %w", howToGetNFTables, errors.Join(errs...))
 }
 
 func chooseNFTables(reason string) (Choice, error) {

@@ -54,11 +54,11 @@ func outside() (err error) {
 	if err != nil {
 		return err
 	}
-	out, err := os.MkdirTemp("", "weft-e2e-")
+	out, remove, err := kube.Workspace()
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(out)) }()
+	defer func() { err = errors.Join(err, remove()) }()
 	bin := filepath.Join(out, "bin")
 	if err := build(top, bin); err != nil {
 		return err
@@ -67,7 +67,7 @@ func outside() (err error) {
 	if err != nil {
 		return err
 	}
-	if _, err := kube.FlannelImage(context.Background(), top, out); err != nil {
+	if _, err := parts.MakeFlannel(context.Background(), top, out); err != nil {
 		return err
 	}
 	text, err := json.Marshal(parts)
