@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/weft-network/weft/lab/kube"
 )
@@ -17,7 +18,8 @@ type failure struct {
 	cause    func(t *testing.T, b *bed, n *kube.Node)
 	renew    bool // the agent is started again, before and after
 	says     string
-	not      []place // where it cannot be said
+	not      []place                                  // where it cannot be said
+	lasts    func(t *testing.T, b *bed, n *kube.Node) // waits until it has lasted for long enough; nil where that does not matter
 	remedy   func(t *testing.T, b *bed, n *kube.Node)
 }
 
@@ -55,7 +57,7 @@ func failures() []failure {
 			says: "public address is announced by another node: Node node1 at 172.30.0.11"},
 		{name: "read-only folder of configurations", cause: readOnly, remedy: writable, renew: true,
 			says: "it is mounted read-only: mount the host's folder writable, or leave out --cni-install"},
-		{name: "no pod CIDR", cause: withoutCIDR, remedy: withControllers,
+		{name: "no pod CIDR for a minute", cause: withoutCIDR, lasts: aMinute, remedy: withControllers,
 			says: "Node node2 has no pod CIDR yet: kube-controller-manager gives it one when it runs with --allocate-node-cidrs and --cluster-cidr 10.244.0.0/16"},
 	}
 }
@@ -94,6 +96,22 @@ func withoutCIDR(t *testing.T, b *bed, n *kube.Node) {
 	b.restartKubelet(t, n)
 }
 
+// aMinute waits until a Node has been without a pod CIDR for a minute. The agent waits, too: it is not the one that is restarted.
+func aMinute(t *testing.T, b *bed, n *kube.Node) {
+	agent := b.agent(t, n)
+	eventually(t, "the Node to be a minute old", func() error {
+		text := b.kubectl(t, "get", "node", n.Name(), "-o", "jsonpath={.metadata.creationTimestamp} {.spec.podCIDR}")
+		born, err := time.Parse(time.RFC3339, strings.TrimSpace(text)) // fails where there is a pod CIDR
+		if err == nil && time.Since(born) < time.Minute {
+			err = errors.New("made at " + text)
+		}
+		return err
+	})
+	if restarts := b.kubectl(t, "-n", "weft-system", "get", "pod", agent, "-o", "jsonpath={.status.containerStatuses[0].restartCount}"); restarts != "0" {
+		t.Errorf("the agent %s was restarted %s times", agent, restarts)
+	}
+}
+
 func withControllers(t *testing.T, b *bed, _ *kube.Node) {
 	b.Plane().StopControllers()
 	must(t, b.Plane().StartControllers())
@@ -119,6 +137,9 @@ func TestFailures(t *testing.T) {
 				b.renew(t, n)
 			}
 			b.tells(t, n, f)
+			if f.lasts != nil {
+				f.lasts(t, b, n)
+			}
 			must(t, b.Apply(t.Context(), manifest))
 			if f.remedy != nil {
 				f.remedy(t, b, n)
