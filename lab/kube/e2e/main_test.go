@@ -78,30 +78,36 @@ func outside() (err error) {
 		return err
 	}
 	var g errgroup.Group
-	for _, args := range halves(os.Args[1:]) {
+	for _, args := range processes(os.Args[1:]) {
 		g.Go(func() error { return inside(args) })
 	}
 	return g.Wait()
 }
 
-// firstHalf are tests that wait a lot, and take as long as all others.
-const firstHalf = "^(TestBoots|TestRestarts|TestFailures|TestHostService|TestInstallation|TestAttach)$"
+// shares are tests that take about as long as those of each other share, and as all that are in none.
+func shares() []string {
+	return []string{"TestBoots|TestFailures|TestHostService", "TestModel|TestAttach|TestRestarts|TestInstallation|TestRights"}
+}
 
-// halves are the arguments of processes that run all tests between them: of one where the tests were chosen, else of two
-// at the same time, each with clusters of its own.
-func halves(args []string) [][]string {
+// processes are the arguments of processes that run all tests between them: of one where the tests were chosen, else of
+// several at the same time, each with clusters of its own. They wait more than they work.
+func processes(args []string) [][]string {
 	var kept []string
 	for _, arg := range args {
 		name, _, _ := strings.Cut(strings.TrimLeft(arg, "-"), "=")
 		switch name {
 		case "test.run", "test.skip", "test.list":
 			return [][]string{args}
-		case "test.testlogfile": // for the cache of results, which two processes cannot keep
+		case "test.testlogfile": // for the cache of results, which several processes cannot keep
 		default:
 			kept = append(kept, arg)
 		}
 	}
-	return [][]string{append(slices.Clone(kept), "-test.run="+firstHalf), append(kept, "-test.skip="+firstHalf)}
+	var all [][]string
+	for _, tests := range shares() {
+		all = append(all, append(slices.Clone(kept), "-test.run=^("+tests+")$"))
+	}
+	return append(all, append(kept, "-test.skip=^("+strings.Join(shares(), "|")+")$"))
 }
 
 // inside runs this binary with args inside, and returns when it has ended.
