@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -94,7 +96,9 @@ func TestInstallation(t *testing.T) {
 		good := b.kubectl(t, "-n", "weft-system", "get", "configmap", "weft-config", "-o", `jsonpath={.data.net-conf\.json}`)
 		configure(`{"data":{"net-conf.json":"{"}}`)
 		says(t, "is refused")
-		must(t, n.Reboot(t.Context()))
+		n.PowerOff()
+		must(t, os.RemoveAll(filepath.Join(b.Dir(), n.Name(), "var/lib/weft"))) // else the last good one is in force
+		must(t, n.Boot(t.Context()))
 		eventually(t, "the configuration removed", func() error {
 			if out, err := n.Run("ls", confFile); err == nil {
 				return fmt.Errorf("there is %s", out)
