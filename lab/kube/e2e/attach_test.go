@@ -68,28 +68,30 @@ func readiness(t *testing.T, c *kube.Cluster, n *kube.Node) string {
 // pods that it cannot start.
 func testNotReady(t *testing.T, a *attachment) {
 	n := a.Nodes[0]
-	pid, err := n.Run("pidof", "weftd")
-	must(t, err)
-	pid = strings.TrimSpace(pid)
-	_, err = n.Run("kill", "-STOP", pid)
-	must(t, err)
-	t.Cleanup(func() { _, _ = n.Run("kill", "-CONT", pid) }) // it runs already where the test did not fail
-	_, err = n.Run("rm", "/run/flannel/subnet.env")
-	must(t, err)
+	run := func(script string) {
+		t.Helper()
+		_, err := n.Run("sh", "-c", script)
+		must(t, err)
+	}
+	t.Cleanup(func() { _, _ = n.Run("pkill", "-CONT", "-x", "weftd") }) // it runs already where the test did not fail
 
 	const why = "this node has no subnet for pods; /run/flannel/subnet.env does not exist; weftd writes it: see whether it runs and what it says"
+	freeze := func() { run("pkill -STOP -x weftd; rm -f /run/flannel/subnet.env") } // again and again: a probe has another one started
 	eventually(t, "the Node to say why it is not ready", func() error {
+		freeze()
 		if r := readiness(t, a.Cluster, n); !strings.HasPrefix(r, "False KubeletNotReady ") || !strings.Contains(r, "NetworkReady=false") || !strings.Contains(r, why) {
 			return fmt.Errorf("condition Ready: %s", r)
 		}
 		return nil
 	})
 	must(t, a.Apply(t.Context(), podManifest("early", n.Name())))
-	eventually(t, "the pod to say why it does not start", func() error { return a.eventSays(t, "pod", "early", why) })
+	eventually(t, "the pod to say why it does not start", func() error {
+		freeze()
+		return a.eventSays(t, "pod", "early", why)
+	})
 
-	_, err = n.Run("kill", "-CONT", pid)
-	must(t, err)
-	_, err = a.Kubectl(t.Context(), "wait", "--for=condition=Ready", "--timeout=120s", "node/"+n.Name(), "pod/early")
+	run("pkill -CONT -x weftd")
+	_, err := a.Kubectl(t.Context(), "wait", "--for=condition=Ready", "--timeout=120s", "node/"+n.Name(), "pod/early")
 	must(t, err)
 	_, err = a.Kubectl(t.Context(), "delete", "pod", "early")
 	must(t, err)

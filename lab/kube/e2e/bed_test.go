@@ -77,6 +77,7 @@ func (b *bed) ready(t *testing.T, nodes ...*kube.Node) {
 	t.Helper()
 	for _, n := range nodes {
 		eventually(t, n.Name()+" to be Ready", func() error {
+			must(t, n.Kubelet.Start(t.Context())) // one that has been without the API for too long ends, and a host starts it again
 			_, err := b.Kubectl(t.Context(), "wait", "--for=condition=Ready", "--timeout=60s", "node/"+n.Name())
 			return err
 		})
