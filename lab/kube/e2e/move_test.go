@@ -18,11 +18,11 @@ import (
 
 // moving is a cluster with flannel, which the script in dist/kubernetes moves to Weft and back.
 type moving struct {
-	t     *testing.T
-	c     *kube.Cluster
-	pods  []*kube.Pod // alive
-	pings map[string]*kube.Ping
-	dir   string // where the script runs
+	t       *testing.T
+	c       *kube.Cluster
+	pods    []*kube.Pod   // alive
+	talking *conversation // nil where nobody talks
+	dir     string        // where the script runs
 }
 
 // TestMoveFromFlannel walks the whole way there and back, with pods of all times that talk to each other.
@@ -83,7 +83,7 @@ func TestMoveFromFlannel(t *testing.T) {
 // newMoving starts a cluster and installs flannel as its own manifest does.
 func newMoving(t *testing.T) *moving {
 	t.Helper()
-	m := &moving{t: t, c: up(t, kube.Setup{Proxy: "iptables"}), dir: t.TempDir(), pings: map[string]*kube.Ping{}}
+	m := &moving{t: t, c: up(t, kube.Setup{Proxy: "iptables"}), dir: t.TempDir()}
 	out := filepath.Dir(parts(t).Pod)
 	for _, n := range m.c.Nodes {
 		m.must(n.Import(filepath.Join(out, "flannel.tar")))
@@ -189,32 +189,16 @@ func (m *moving) remove(pods ...*kube.Pod) {
 func (m *moving) talk() {
 	m.t.Helper()
 	m.matrix()
+	m.talking = converse(m.t, m.pods[:len(m.c.Nodes)]...)
 	m.t.Cleanup(m.silence) // a machine ends when all have ended that run there
-	for _, from := range m.pods[:len(m.c.Nodes)] {
-		for _, to := range m.pods[:len(m.c.Nodes)] {
-			if from == to {
-				continue
-			}
-			p, err := from.Ping(netip.AddrPortFrom(to.Addrs[subnet.Inet], 80))
-			m.must(err)
-			m.pings[from.Name+" to "+to.Name] = p
-		}
-	}
 }
 
 // silence ends what talk began. Nothing may have been lost.
 func (m *moving) silence() {
 	m.t.Helper()
-	for name, p := range m.pings {
-		sent, lost, err := p.Stop()
-		if err != nil {
-			m.t.Error(err)
-		}
-		delete(m.pings, name)
-		m.t.Logf("%s: %d packets, %d lost", name, sent, lost)
-		if lost > 0 || sent < 1000 {
-			m.t.Errorf("%s: %d of %d packets were lost", name, lost, sent)
-		}
+	if m.talking != nil {
+		m.talking.end(m.t)
+		m.talking = nil
 	}
 }
 
