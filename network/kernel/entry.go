@@ -15,6 +15,10 @@ type parsedNeigh struct {
 	ip     netip.Addr // of an FDB entry: where frames go to; invalid where nowhere or in a special manner
 	mac    MAC
 	ours   bool // the kind that Weft makes: permanent, with a MAC, and on the device itself
+
+	// repeated is an FDB entry that kernels before 6.14 announce a second time, without saying where frames go to (rtnl_fdb_notify): the
+	// device's own announcement and listing have a time of last use, and that one has none.
+	repeated bool
 }
 
 func parseNeigh(b []byte) (n parsedNeigh, ok bool) {
@@ -24,6 +28,7 @@ func parseNeigh(b []byte) (n parsedNeigh, ok bool) {
 	n.family, n.device = b[0], int(int32(getU32(b[4:])))
 	state, flags := binary.NativeEndian.Uint16(b[8:]), b[10]
 	n.ours = state&unix.NUD_PERMANENT != 0 && flags&unix.NTF_PROXY == 0
+	n.repeated = n.family == unix.AF_BRIDGE
 	hasMAC, special := false, false
 	for kind, v := range attrs(b[sizeNeigh:]) {
 		switch kind {
@@ -35,6 +40,8 @@ func parseNeigh(b []byte) (n parsedNeigh, ok bool) {
 			n.ours = n.ours && n.family != unix.AF_BRIDGE // an entry of a bridge about one of its ports
 		case unix.NDA_PORT, unix.NDA_VNI, unix.NDA_IFINDEX:
 			special = true
+		case unix.NDA_CACHEINFO:
+			n.repeated = false
 		}
 	}
 	if n.family == unix.AF_BRIDGE {

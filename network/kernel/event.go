@@ -158,7 +158,7 @@ func (w *watcher) takeNeigh(b []byte, deleted bool) {
 		return
 	}
 	n, ok := parseNeigh(b)
-	if !ok {
+	if !ok || n.repeated {
 		return
 	}
 	// An entry that is not permanent any more, or hands itself to somebody else, is not the one that we made.
