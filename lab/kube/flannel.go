@@ -29,8 +29,12 @@ func Flannel(ctx context.Context, sources string) (dir string, err error) {
 			return err
 		}
 		// The agent is static, though one of its backends is written in C.
-		return goBuildWith(ctx, "CGO_ENABLED=1", sources, filepath.Join(dir, "flanneld"), "-tags", "netgo,osusergo", "-ldflags",
+		err := goBuildWith(ctx, "CGO_ENABLED=1", sources, filepath.Join(dir, "flanneld"), "-tags", "netgo,osusergo", "-ldflags",
 			"-s -w -linkmode external -extldflags -static -X "+flannelModule+"/pkg/version.Version="+FlannelVersion, flannelModule)
+		if err != nil {
+			return fmt.Errorf("build flanneld (is there a C compiler, with a static libc?): %w", err)
+		}
+		return nil
 	})
 }
 

@@ -72,6 +72,14 @@ func (b *bed) restartKubelet(t *testing.T, n *kube.Node) {
 	must(t, n.Kubelet.Start(t.Context()))
 }
 
+// rebootWithoutMemory reboots a node whose agent has lost what it kept on disk.
+func (b *bed) rebootWithoutMemory(t *testing.T, n *kube.Node) {
+	t.Helper()
+	n.PowerOff()
+	must(t, os.RemoveAll(filepath.Join(b.Dir(), n.Name(), "var/lib/weft")))
+	must(t, n.Boot(t.Context()))
+}
+
 // ready waits until the nodes are.
 func (b *bed) ready(t *testing.T, nodes ...*kube.Node) {
 	t.Helper()

@@ -105,9 +105,7 @@ func TestBoots(t *testing.T) {
 	step("rebooted without a memory", func(t *testing.T) {
 		binding := b.kubectl(t, "get", "clusterrolebinding", "weft", "-o", "yaml")
 		b.kubectl(t, "delete", "clusterrolebinding", "weft")
-		n.PowerOff()
-		must(t, os.RemoveAll(filepath.Join(b.Dir(), n.Name(), "var/lib/weft")))
-		must(t, n.Boot(t.Context()))
+		b.rebootWithoutMemory(t, n)
 		eventually(t, "the configuration of before to be gone", func() error {
 			_, err := os.Stat(filepath.Join(b.Dir(), n.Name(), confFile))
 			if err == nil {

@@ -2,8 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -96,9 +94,7 @@ func TestInstallation(t *testing.T) {
 		good := b.kubectl(t, "-n", "weft-system", "get", "configmap", "weft-config", "-o", `jsonpath={.data.net-conf\.json}`)
 		configure(`{"data":{"net-conf.json":"{"}}`)
 		says(t, "is refused")
-		n.PowerOff()
-		must(t, os.RemoveAll(filepath.Join(b.Dir(), n.Name(), "var/lib/weft"))) // else the last good one is in force
-		must(t, n.Boot(t.Context()))
+		b.rebootWithoutMemory(t, n) // with one, the last good config is in force
 		eventually(t, "the configuration removed", func() error {
 			if out, err := n.Run("ls", confFile); err == nil {
 				return fmt.Errorf("there is %s", out)

@@ -193,12 +193,16 @@ func (m *moving) talk() {
 	m.t.Cleanup(m.silence) // a machine ends when all have ended that run there
 }
 
-// silence ends what talk began. Nothing may have been lost.
+// silence ends what talk began. Nothing may have been lost, of so much that all of the move was under traffic.
 func (m *moving) silence() {
 	m.t.Helper()
 	if m.talking != nil {
-		m.talking.end(m.t)
+		least := m.talking.end(m.t)
 		m.talking = nil
+		m.t.Logf("%d packets or more between each two pods", least)
+		if least < 1000 {
+			m.t.Errorf("only %d packets were sent", least)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -76,18 +77,18 @@ func converse(t *testing.T, pods ...*kube.Pod) *conversation {
 }
 
 // end ends the packets. Not one may have been lost, but for those that had reached a pod whose program did not get to run for
-// so long that its socket had no more room: the kernel counts them.
-func (c *conversation) end(t *testing.T) {
+// so long that its socket had no more room: the kernel counts them. It returns how many packets each ping has sent at least.
+func (c *conversation) end(t *testing.T) (least int) {
 	t.Helper()
 	var g errgroup.Group
-	lost := make([]int, len(c.pings))
+	lost, counts := make([]int, len(c.pings)), make([]int, len(c.pings))
 	for i, p := range c.pings {
 		g.Go(func() error { // each waits for its last answers
 			sent, missing, err := p.Stop()
 			if err != nil || sent == 0 {
 				t.Errorf("%s: %d packets sent, %v", c.names[i], sent, err)
 			}
-			lost[i] = missing
+			lost[i], counts[i] = missing, sent
 			return nil
 		})
 	}
@@ -103,6 +104,7 @@ func (c *conversation) end(t *testing.T) {
 	} else if all > 0 {
 		t.Logf("%d packets reached a pod, which did not read them in time", all)
 	}
+	return slices.Min(counts)
 }
 
 // overflows counts the packets for which sockets of the pods had no room.
