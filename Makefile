@@ -35,7 +35,13 @@ demo-kube: setup build ## a real Kubernetes cluster on this machine, as root: no
 
 # The end-to-end tests wait most of the time and take the longest: they begin first, beside all others.
 test: setup lint cross ## everything: lint, builds for all machines, all tests (kernel, end to end, documentation)
-	CGO_ENABLED=1 go test -race -p 2 -timeout 40m ./lab/kube/e2e ./...
+	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT
+	echo 'go test -race ./...'
+	if ! CGO_ENABLED=1 go test -race -p 2 -timeout 40m ./lab/kube/e2e ./... 2>&1 | tee "$$log"; then
+	  echo; echo 'What failed, without what was logged about it:'
+	  grep -E '^(FAIL|panic:|WARNING: DATA RACE)|^ *--- FAIL|^ +[a-z_]+_test\.go:[0-9]+: ' "$$log" | grep -v 'main_test.go' | cut -c1-400 | tail -n 60
+	  exit 1
+	fi
 	go test -C dist/image ./...
 	go test -C dist/manifests ./...
 
