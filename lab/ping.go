@@ -27,6 +27,13 @@ import (
 // arrive, on machines that may be busy.
 const answerTime = 5 * time.Second
 
+// lastAnswersTime is how long the answers of many pings may take that are missing in the end, and answersRoom how many bytes of
+// answers may wait for a lab that does not get to run for some time.
+const (
+	lastAnswersTime = 30 * time.Second
+	answersRoom     = 8 << 20
+)
+
 // smallPacket is the size of an ordinary ping in bytes, with all headers.
 const smallPacket = 84
 
@@ -73,6 +80,9 @@ func (e *echoSocket) prepare(_, _ string, c syscall.RawConn) error {
 	err = c.Control(func(fd uintptr) {
 		optErr = unix.SetsockoptInt(int(fd), level, option, value)
 		filterErr = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, filter)
+		if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, answersRoom) != nil { // only root of the machine may
+			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, answersRoom) // as much as net.core.rmem_max lets it have
+		}
 	})
 	return errors.Join(err, optErr, filterErr)
 }
@@ -242,7 +252,7 @@ func (p *Pings) Answered() int { return int(p.answered.Load()) }
 func (p *Pings) Finish() PingResult {
 	p.cancel()
 	_ = p.sender.Wait()
-	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
+	ctx, cancel := context.WithTimeout(context.Background(), lastAnswersTime)
 	defer cancel()
 	// Whether all came is the result, not an error; so is what was never sent.
 	_ = await(ctx, "the last answers", func() error {

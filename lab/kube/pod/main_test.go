@@ -146,19 +146,19 @@ func TestPing(t *testing.T) {
 		want    string
 		fails   bool
 	}{
-		{"all but the second", usual(), func(packet int, end context.CancelFunc) bool {
+		{"all but the second", pinger{10 * time.Millisecond, 2 * time.Second, 100, 100 * time.Millisecond}, func(packet int, end context.CancelFunc) bool {
 			if packet == 5 {
 				end()
 			}
 			return packet != 2
 		}, " sent, 1 lost\n", true},
-		{"the last after the end", pinger{5 * time.Millisecond, 500 * time.Millisecond, 100}, func(packet int, end context.CancelFunc) bool {
+		{"the last after the end", pinger{5 * time.Millisecond, time.Millisecond, 100, time.Minute}, func(packet int, end context.CancelFunc) bool {
 			if packet == 120 {
 				end()
 			}
 			return true
 		}, " sent, 0 lost\n", false},
-		{"none for a while", pinger{time.Millisecond, 20 * time.Millisecond, 3}, func(packet int, end context.CancelFunc) bool {
+		{"none for a while", pinger{time.Millisecond, 20 * time.Millisecond, 3, 20 * time.Millisecond}, func(packet int, end context.CancelFunc) bool {
 			if packet == 6 {
 				end()
 			}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,12 +18,13 @@ import (
 // pinger says how ping goes about it.
 type pinger struct {
 	every    time.Duration // between two packets
-	patience time.Duration // how long an answer may take; one that takes longer is lost
+	patience time.Duration // after which a packet is no longer taken to be on its way; its answer counts whenever it comes
 	most     int           // packets on their way: on a machine with much to do, more would overflow the buffers of a program that waits
+	last     time.Duration // how long the answers may take that are missing in the end
 }
 
 // usual is what ping does.
-func usual() pinger { return pinger{10 * time.Millisecond, 2 * time.Second, 100} }
+func usual() pinger { return pinger{10 * time.Millisecond, 2 * time.Second, 100, 30 * time.Second} }
 
 // tally is which packets were sent, and which came back.
 type tally struct {
@@ -55,6 +57,13 @@ func (t *tally) back(n uint64) {
 	}
 }
 
+// whole tells whether all packets came back.
+func (t *tally) whole() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return !slices.Contains(t.came, false)
+}
+
 // lost counts the packets that did not come back, and tells when the first of them was sent.
 func (t *tally) lost() (count int, first time.Time) {
 	for n, came := range t.came {
@@ -80,19 +89,22 @@ func (p pinger) ping(ctx context.Context, to string, out io.Writer) error {
 	var all tally
 	g := errgroup.Group{}
 	g.Go(func() error {
-		defer func() { _ = conn.SetReadDeadline(time.Now().Add(p.patience)) }() // for the last packets
+		defer func() { _ = conn.SetReadDeadline(time.Now()) }()
 		t := time.NewTicker(p.every)
 		defer t.Stop()
-		for {
+		for ctx.Err() == nil {
 			select {
 			case <-ctx.Done():
-				return nil
 			case <-t.C:
-			}
-			if n, ok := all.next(p, time.Now()); ok {
-				_, _ = conn.Write(binary.BigEndian.AppendUint64(nil, uint64(n))) // what could not be sent is lost
+				if n, ok := all.next(p, time.Now()); ok {
+					_, _ = conn.Write(binary.BigEndian.AppendUint64(nil, uint64(n))) // what could not be sent is lost
+				}
 			}
 		}
+		for end := time.Now().Add(p.last); !all.whole() && time.Now().Before(end); {
+			<-t.C
+		}
+		return nil
 	})
 	g.Go(func() error {
 		buf := make([]byte, 1500)
