@@ -67,7 +67,7 @@ func (p *Pod) object() map[string]any {
 // they have.
 func (c *Cluster) RunPods(ctx context.Context, pods ...*Pod) error {
 	var items []any
-	args := []string{"wait", "--for=condition=Ready", "--timeout=120s"}
+	args := []string{"wait", "--for=condition=Ready", "--timeout=240s"}
 	for _, p := range pods {
 		items = append(items, p.object())
 		args = append(args, "pod/"+p.Name)
@@ -126,7 +126,7 @@ func (c *Cluster) Node(name string) (*Node, error) {
 
 // DeletePods deletes pods and waits until they are gone.
 func (c *Cluster) DeletePods(ctx context.Context, pods ...*Pod) error {
-	args := []string{"delete", "pod", "--wait=true", "--timeout=60s"}
+	args := []string{"delete", "pod", "--wait=true", "--timeout=240s"}
 	for _, p := range pods {
 		args = append(args, p.Name)
 	}

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -29,12 +30,24 @@ func newBed(t *testing.T, s kube.Setup) *bed {
 	return b
 }
 
-// kubectl runs a command that has to succeed.
-func (b *bed) kubectl(t *testing.T, args ...string) string {
+// kubectl runs a command that has to succeed. It is run again where the API server had no time for it.
+func (b *bed) kubectl(t *testing.T, args ...string) (out string) {
 	t.Helper()
-	out, err := b.Kubectl(t.Context(), args...)
-	must(t, err)
+	eventually(t, "the API server to have time", func() (err error) {
+		out, err = b.Kubectl(t.Context(), args...)
+		if err != nil && !isBusy(err) {
+			t.Fatal(err)
+		}
+		return err
+	})
 	return out
+}
+
+// isBusy tells whether a command failed because the API server, which had answered before, did not get to answer.
+func isBusy(err error) bool {
+	return slices.ContainsFunc([]string{"request timed out", "TLS handshake timeout", "i/o timeout", "unexpected EOF", "connection reset",
+		"client connection lost", "(re)initializing", "too many requests", "unable to handle the request"},
+		func(words string) bool { return strings.Contains(err.Error(), words) })
 }
 
 // pods makes a pod on each node.
