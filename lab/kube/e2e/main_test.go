@@ -77,6 +77,11 @@ func outside() (err error) {
 	if err := os.Setenv(partsEnv, string(text)); err != nil {
 		return err
 	}
+	restore, err := kube.RaiseBacklog(filepath.Join(os.TempDir(), "weft-backlog"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, restore()) }()
 	var g errgroup.Group
 	for _, args := range processes(os.Args[1:]) {
 		g.Go(func() error { return inside(args) })

@@ -78,12 +78,13 @@ type Flood struct {
 func (n *NS) Flood(t testing.TB, to netip.AddrPort, every time.Duration) *Flood {
 	t.Helper()
 	f := &Flood{conn: n.listen(t, netip.AddrPort{}), stop: make(chan struct{}), seen: map[uint64]bool{}}
+	_ = f.conn.SetReadBuffer(1 << 20) // for a test that does not get to run for some time; the kernel gives what it may
 	f.group.Go(func() error { return f.send(to, every) })
 	f.group.Go(f.receive)
 	return f
 }
 
-// Stop ends the flood, waits for late answers at most a second, and returns how many packets were sent and how many of these were not
+// Stop ends the flood, waits for late answers at most ten seconds, and returns how many packets were sent and how many of these were not
 // answered. An unsendable packet counts as lost.
 func (f *Flood) Stop(t testing.TB) (sent, lost int) {
 	t.Helper()
@@ -114,7 +115,7 @@ func (f *Flood) send(to netip.AddrPort, every time.Duration) error {
 		select {
 		case <-f.stop:
 			f.last.Store(f.sent + 1)
-			if err := f.conn.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
+			if err := f.conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
 				return err
 			}
 		case <-tick.C:
