@@ -77,7 +77,7 @@ func outside() (err error) {
 	if err := os.Setenv(partsEnv, string(text)); err != nil {
 		return err
 	}
-	restore, err := kube.RaiseBacklog(filepath.Join(os.TempDir(), "weft-backlog"))
+	restore, err := kube.RaiseLimits(filepath.Join(os.TempDir(), "weft-limits"))
 	if err != nil {
 		return err
 	}
