@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/containernetworking/cni/libcni"
 	"github.com/containernetworking/cni/pkg/types"
@@ -59,18 +60,30 @@ func podSuffix(i int) string {
 	return podSuffix(i/26-1) + podSuffix(i%26)
 }
 
-// attach calls the plugins with ADD.
+// attach calls the plugins with ADD. As a runtime does, it tries again, after DEL, where the kernel, which has one lock for the networks of
+// all namespaces, took longer to bring up an IPv6 address than the plugin bridge waits.
 func (p *Pod) attach(ctx context.Context) error {
 	return p.Node.Do(func() error {
 		if _, err := p.call(ctx, loopback, "lo", (*libcni.CNIConfig).AddNetworkList); err != nil {
 			return err
 		}
 		result, err := p.call(ctx, conflist, uplink, (*libcni.CNIConfig).AddNetworkList)
+		for again := 0; err != nil && again < 10 && strings.Contains(err.Error(), "still has tentative addresses"); again++ {
+			if _, err := p.call(ctx, conflist, uplink, del); err != nil {
+				return err
+			}
+			result, err = p.call(ctx, conflist, uplink, (*libcni.CNIConfig).AddNetworkList)
+		}
 		if err != nil {
 			return err
 		}
 		return p.take(result)
 	})
+}
+
+// del is DEL as a verb.
+func del(c *libcni.CNIConfig, ctx context.Context, l *libcni.NetworkConfigList, rt *libcni.RuntimeConf) (types.Result, error) {
+	return nil, c.DelNetworkList(ctx, l, rt)
 }
 
 // take remembers the addresses of an ADD result, in the order of the families.
@@ -97,9 +110,7 @@ func (p *Pod) take(result types.Result) error {
 // Remove detaches the pod with DEL and ends its namespace.
 func (n *Node) Remove(ctx context.Context, p *Pod) error {
 	err := n.Do(func() error {
-		_, err := p.call(ctx, conflist, uplink, func(c *libcni.CNIConfig, ctx context.Context, l *libcni.NetworkConfigList, rt *libcni.RuntimeConf) (types.Result, error) {
-			return nil, c.DelNetworkList(ctx, l, rt)
-		})
+		_, err := p.call(ctx, conflist, uplink, del)
 		return err
 	})
 	if err != nil {

@@ -95,22 +95,12 @@ func TestManyAtOnceGetDistinctAddresses(t *testing.T) {
 	const pods = 50
 	h := newHost(t, envBoth)
 	var all [pods]pod
-	var cmds [pods]interface{ Output() ([]byte, error) }
 	for i := range all {
 		all[i] = newPod(t, fmt.Sprint("pod", i))
-		cmds[i] = h.command(t, "weft", "ADD", all[i])
 	}
 	var group errgroup.Group
-	for _, cmd := range cmds {
-		group.Go(func() error {
-			var out []byte
-			var err error
-			h.ns.Do(t, func() { out, err = cmd.Output() })
-			if err != nil {
-				return fmt.Errorf("ADD: %w: %s", err, out)
-			}
-			return nil
-		})
+	for _, p := range all {
+		group.Go(func() error { _, err := h.call(t, "ADD", p); return err })
 	}
 	if err := group.Wait(); err != nil {
 		t.Fatal(err)

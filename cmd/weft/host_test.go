@@ -98,8 +98,27 @@ func (h *host) command(t testing.TB, plugin, verb string, p pod) *exec.Cmd {
 	return cmd
 }
 
-// call calls the plugin on the node and returns what it printed. An error is the *types.Error that it printed.
-func (h *host) call(t testing.TB, verb string, p pod) ([]byte, error) {
+// call calls the plugin on the node and returns what it printed. An error is the *types.Error that it printed. As a runtime does, it
+// tries again where the kernel, which has one lock for the networks of all namespaces, took longer for an IPv6 address than the delegate waits.
+func (h *host) call(t testing.TB, verb string, p pod) (out []byte, err error) {
+	t.Helper()
+	for range 20 {
+		if out, err = h.callOnce(t, verb, p); verb != "ADD" || !isLate(err) {
+			break
+		}
+		if _, err := h.callOnce(t, "DEL", p); err != nil {
+			t.Fatalf("DEL after an ADD that came too late: %v", err)
+		}
+	}
+	return out, err
+}
+
+// isLate tells whether the delegate gave up waiting for addresses.
+func isLate(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "still has tentative addresses")
+}
+
+func (h *host) callOnce(t testing.TB, verb string, p pod) ([]byte, error) {
 	t.Helper()
 	cmd := h.command(t, h.config["type"].(string), verb, p)
 	var out []byte

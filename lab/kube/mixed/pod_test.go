@@ -37,6 +37,10 @@ func (n *node) addPod(plugin string) *pod {
 	n.Do(t, func() {
 		c, list, rt := p.cni()
 		result, err := c.AddNetworkList(context.Background(), list, rt)
+		for again := 0; err != nil && again < 10 && strings.Contains(err.Error(), "still has tentative addresses"); again++ { // the machine is slow
+			must(t, c.DelNetworkList(context.Background(), list, rt))
+			result, err = c.AddNetworkList(context.Background(), list, rt)
+		}
 		must(t, err)
 		r, err := current.NewResultFromResult(result)
 		must(t, err)
