@@ -39,7 +39,7 @@ test: setup lint cross ## everything: lint, builds for all machines, all tests (
 	echo 'go test -race ./...'
 	if ! CGO_ENABLED=1 go test -race -p 2 -timeout 40m ./lab/kube/e2e ./... 2>&1 | tee "$$log"; then
 	  echo; echo 'What failed, without what was logged about it:'
-	  grep -E '^(FAIL|panic:|WARNING: DATA RACE)|^ *--- FAIL|^ +[a-z_]+_test\.go:[0-9]+: ' "$$log" | grep -v 'main_test.go' | cut -c1-400 | tail -n 60
+	  grep -E '^(FAIL|panic:|WARNING: DATA RACE)|^ *--- FAIL|^ +[a-z_]+_test\.go:[0-9]+: ' "$$log" | cut -c1-400 | tail -n 60
 	  exit 1
 	fi
 	go test -C dist/image ./...

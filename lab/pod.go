@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -60,20 +61,17 @@ func podSuffix(i int) string {
 	return podSuffix(i/26-1) + podSuffix(i%26)
 }
 
-// attach calls the plugins with ADD. As a runtime does, it tries again, after DEL, where the kernel, which has one lock for the networks of
-// all namespaces, took longer to bring up an IPv6 address than the plugin bridge waits.
+// attach calls the plugins with ADD.
 func (p *Pod) attach(ctx context.Context) error {
 	return p.Node.Do(func() error {
 		if _, err := p.call(ctx, loopback, "lo", (*libcni.CNIConfig).AddNetworkList); err != nil {
 			return err
 		}
-		result, err := p.call(ctx, conflist, uplink, (*libcni.CNIConfig).AddNetworkList)
-		for again := 0; err != nil && again < 10 && strings.Contains(err.Error(), "still has tentative addresses"); again++ {
-			if _, err := p.call(ctx, conflist, uplink, del); err != nil {
-				return err
-			}
+		var result types.Result
+		err := Attach(func() (err error) {
 			result, err = p.call(ctx, conflist, uplink, (*libcni.CNIConfig).AddNetworkList)
-		}
+			return err
+		}, func() error { return p.detach(ctx) })
 		if err != nil {
 			return err
 		}
@@ -81,9 +79,26 @@ func (p *Pod) attach(ctx context.Context) error {
 	})
 }
 
-// del is DEL as a verb.
-func del(c *libcni.CNIConfig, ctx context.Context, l *libcni.NetworkConfigList, rt *libcni.RuntimeConf) (types.Result, error) {
-	return nil, c.DelNetworkList(ctx, l, rt)
+// detach calls the plugins with DEL.
+func (p *Pod) detach(ctx context.Context) error {
+	_, err := p.call(ctx, conflist, uplink, func(c *libcni.CNIConfig, ctx context.Context, l *libcni.NetworkConfigList, rt *libcni.RuntimeConf) (types.Result, error) {
+		return nil, c.DelNetworkList(ctx, l, rt)
+	})
+	return err
+}
+
+// Attach calls add, an ADD of the CNI, as a runtime does: again, after its DEL, where the kernel took longer to bring up an IPv6
+// address than the plugin bridge waits. The kernel has one lock for the networks of all namespaces, which is taken for long
+// where many of them come and go.
+func Attach(add, del func() error) error {
+	err := add()
+	for again := 0; again < 20 && err != nil && strings.Contains(err.Error(), "still has tentative addresses"); again++ {
+		if errDel := del(); errDel != nil {
+			return errors.Join(err, fmt.Errorf("DEL, to try again: %w", errDel))
+		}
+		err = add()
+	}
+	return err
 }
 
 // take remembers the addresses of an ADD result, in the order of the families.
@@ -109,10 +124,7 @@ func (p *Pod) take(result types.Result) error {
 
 // Remove detaches the pod with DEL and ends its namespace.
 func (n *Node) Remove(ctx context.Context, p *Pod) error {
-	err := n.Do(func() error {
-		_, err := p.call(ctx, conflist, uplink, del)
-		return err
-	})
+	err := n.Do(func() error { return p.detach(ctx) })
 	if err != nil {
 		return fmt.Errorf("detach pod %s: %w", p.Name, err)
 	}

@@ -12,6 +12,8 @@ import (
 	"github.com/containernetworking/cni/libcni"
 	"github.com/containernetworking/cni/pkg/types"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
+
+	"github.com/weft-network/weft/lab"
 )
 
 // The plugin works where it is mostly used: first in a list with portmap and bandwidth, called by the library of the
@@ -50,14 +52,10 @@ func TestChainWithPortmapAndBandwidth(t *testing.T) {
 		}
 	}
 	add := func() (result types.Result, err error) {
-		for range 20 {
-			if result, err = library.AddNetworkList(ctx, list, pod); !isLate(err) {
-				break
-			}
-			if err := library.DelNetworkList(ctx, list, pod); err != nil {
-				return nil, err
-			}
-		}
+		err = lab.Attach(func() (err error) {
+			result, err = library.AddNetworkList(ctx, list, pod)
+			return err
+		}, func() error { return library.DelNetworkList(ctx, list, pod) })
 		return result, err
 	}
 	for range 2 { // all can be done again after DEL

@@ -16,6 +16,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 
+	"github.com/weft-network/weft/lab"
 	"github.com/weft-network/weft/network/kernel/kerneltest"
 	"github.com/weft-network/weft/subnet"
 )
@@ -98,24 +99,21 @@ func (h *host) command(t testing.TB, plugin, verb string, p pod) *exec.Cmd {
 	return cmd
 }
 
-// call calls the plugin on the node and returns what it printed. An error is the *types.Error that it printed. As a runtime does, it
-// tries again where the kernel, which has one lock for the networks of all namespaces, took longer for an IPv6 address than the delegate waits.
+// call calls the plugin on the node and returns what it printed. An error is the *types.Error that it printed. ADD is
+// tried again as by lab.Attach.
 func (h *host) call(t testing.TB, verb string, p pod) (out []byte, err error) {
 	t.Helper()
-	for range 20 {
-		if out, err = h.callOnce(t, verb, p); verb != "ADD" || !isLate(err) {
-			break
-		}
-		if _, err := h.callOnce(t, "DEL", p); err != nil {
-			t.Fatalf("DEL after an ADD that came too late: %v", err)
-		}
+	if verb != "ADD" {
+		return h.callOnce(t, verb, p)
 	}
+	err = lab.Attach(func() (err error) {
+		out, err = h.callOnce(t, verb, p)
+		return err
+	}, func() error {
+		_, err := h.callOnce(t, "DEL", p)
+		return err
+	})
 	return out, err
-}
-
-// isLate tells whether the delegate gave up waiting for addresses.
-func isLate(err error) bool {
-	return err != nil && strings.Contains(err.Error(), "still has tentative addresses")
 }
 
 func (h *host) callOnce(t testing.TB, verb string, p pod) ([]byte, error) {

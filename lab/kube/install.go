@@ -76,7 +76,7 @@ func (c *Cluster) Install(ctx context.Context, manifest string) error {
 
 // WaitReady waits until every node is Ready. The error says what the nodes say of themselves.
 func (c *Cluster) WaitReady(ctx context.Context) error {
-	_, err := c.Kubectl(ctx, "wait", "--for=condition=Ready", "--timeout=240s", "node", "--all")
+	_, err := c.Kubectl(ctx, "wait", "--for=condition=Ready", inTime, "node", "--all")
 	if err != nil {
 		text, _ := c.Kubectl(ctx, "describe", "nodes")
 		pods, _ := c.Kubectl(ctx, "get", "pods", "-A", "-o", "wide")

@@ -67,7 +67,7 @@ func (p *Pod) object() map[string]any {
 // they have.
 func (c *Cluster) RunPods(ctx context.Context, pods ...*Pod) error {
 	var items []any
-	args := []string{"wait", "--for=condition=Ready", "--timeout=240s"}
+	args := []string{"wait", "--for=condition=Ready", inTime}
 	for _, p := range pods {
 		items = append(items, p.object())
 		args = append(args, "pod/"+p.Name)
@@ -124,9 +124,12 @@ func (c *Cluster) Node(name string) (*Node, error) {
 	return nil, fmt.Errorf("there is no node %q", name)
 }
 
+// inTime is how long pods and nodes may take to become ready or to go, for kubectl: a machine that does much at once is slow.
+const inTime = "--timeout=240s"
+
 // DeletePods deletes pods and waits until they are gone.
 func (c *Cluster) DeletePods(ctx context.Context, pods ...*Pod) error {
-	args := []string{"delete", "pod", "--wait=true", "--timeout=240s"}
+	args := []string{"delete", "pod", "--wait=true", inTime}
 	for _, p := range pods {
 		args = append(args, p.Name)
 	}

@@ -91,7 +91,7 @@ func testNotReady(t *testing.T, a *attachment) {
 	})
 
 	run("pkill -CONT -x weftd")
-	_, err := a.Kubectl(t.Context(), "wait", "--for=condition=Ready", "--timeout=240s", "node/"+n.Name(), "pod/early")
+	_, err := a.Kubectl(t.Context(), "wait", "--for=condition=Ready", inTime(), "node/"+n.Name(), "pod/early")
 	must(t, err)
 	_, err = a.Kubectl(t.Context(), "delete", "pod", "early")
 	must(t, err)
@@ -233,19 +233,19 @@ func testDrain(t *testing.T, a *attachment) {
 	n := a.Nodes[1]
 	must(t, a.Apply(t.Context(), spread))
 	defer func() {
-		_, err := a.Kubectl(t.Context(), "delete", "deployment", "spread", "--cascade=foreground", "--timeout=240s")
+		_, err := a.Kubectl(t.Context(), "delete", "deployment", "spread", "--cascade=foreground", inTime())
 		must(t, err)
 	}()
 	rollout := func() {
 		t.Helper()
-		_, err := a.Kubectl(t.Context(), "rollout", "status", "deployment/spread", "--timeout=240s")
+		_, err := a.Kubectl(t.Context(), "rollout", "status", "deployment/spread", inTime())
 		must(t, err)
 	}
 	rollout()
 	if count(leftovers(t, n), "record") == 0 {
 		t.Errorf("no pod is on %s", n.Name())
 	}
-	_, err := a.Kubectl(t.Context(), "drain", n.Name(), "--ignore-daemonsets", "--timeout=240s")
+	_, err := a.Kubectl(t.Context(), "drain", n.Name(), "--ignore-daemonsets", inTime())
 	must(t, err)
 	leaves(t, n, a.before[1])
 	rollout()

@@ -45,7 +45,7 @@ func TestManyPods(t *testing.T) {
 
 	_, err := c.Kubectl(t.Context(), "scale", "rs/many", "--replicas=200")
 	must(t, err)
-	_, err = c.Kubectl(t.Context(), "wait", "--for=condition=Ready", "--timeout=240s", "pod/late")
+	_, err = c.Kubectl(t.Context(), "wait", "--for=condition=Ready", inTime(), "pod/late")
 	must(t, err)
 
 	_, err = c.Kubectl(t.Context(), "delete", "rs/many", "pod/late", "--wait=false")

@@ -101,7 +101,7 @@ func newMoving(t *testing.T) *moving {
 	manifest, err := os.ReadFile("testdata/kube-flannel.yaml")
 	m.must(err)
 	m.must(m.c.Install(t.Context(), string(manifest)))
-	m.kubectl("-n", "kube-flannel", "rollout", "status", "daemonset/kube-flannel-ds", "--timeout=240s")
+	m.kubectl("-n", "kube-flannel", "rollout", "status", "daemonset/kube-flannel-ds", inTime())
 	return m
 }
 

@@ -20,6 +20,9 @@ import (
 // patience is how long something may take that is to happen by itself. A machine that does much at once is slow.
 const patience = 240 * time.Second
 
+// inTime is patience for kubectl.
+func inTime() string { return "--timeout=" + patience.String() }
+
 // eventually waits until something holds.
 func eventually(t *testing.T, what string, holds func() error) {
 	t.Helper()

@@ -74,7 +74,7 @@ func (u *update) rollout(t *testing.T) {
 // settled waits until all agents are those of the DaemonSet, are ready, and warn of nothing.
 func (u *update) settled(t *testing.T) {
 	t.Helper()
-	_, err := u.Kubectl(t.Context(), "-n", "weft-system", "rollout", "status", "daemonset/weft", "--timeout=240s")
+	_, err := u.Kubectl(t.Context(), "-n", "weft-system", "rollout", "status", "daemonset/weft", inTime())
 	must(t, err)
 	for _, n := range u.Nodes {
 		eventually(t, "the agent of "+n.Name(), func() error {
@@ -224,7 +224,7 @@ func testRefused(t *testing.T, u *update) {
 	u.warned(t, "JSON")
 	_, err := u.Kubectl(t.Context(), "-n", "weft-system", "rollout", "restart", "daemonset/weft")
 	must(t, err)
-	_, err = u.Kubectl(t.Context(), "-n", "weft-system", "rollout", "status", "daemonset/weft", "--timeout=240s")
+	_, err = u.Kubectl(t.Context(), "-n", "weft-system", "rollout", "status", "daemonset/weft", inTime())
 	must(t, err)
 	for _, n := range u.Nodes {
 		untouched(t, n)

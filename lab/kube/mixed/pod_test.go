@@ -11,8 +11,10 @@ import (
 	"time"
 
 	"github.com/containernetworking/cni/libcni"
+	"github.com/containernetworking/cni/pkg/types"
 	current "github.com/containernetworking/cni/pkg/types/100"
 
+	"github.com/weft-network/weft/lab"
 	"github.com/weft-network/weft/network/kernel/kerneltest"
 )
 
@@ -36,12 +38,11 @@ func (n *node) addPod(plugin string) *pod {
 	n.made++
 	n.Do(t, func() {
 		c, list, rt := p.cni()
-		result, err := c.AddNetworkList(context.Background(), list, rt)
-		for again := 0; err != nil && again < 10 && strings.Contains(err.Error(), "still has tentative addresses"); again++ { // the machine is slow
-			must(t, c.DelNetworkList(context.Background(), list, rt))
+		var result types.Result
+		must(t, lab.Attach(func() (err error) {
 			result, err = c.AddNetworkList(context.Background(), list, rt)
-		}
-		must(t, err)
+			return err
+		}, func() error { return c.DelNetworkList(context.Background(), list, rt) }))
 		r, err := current.NewResultFromResult(result)
 		must(t, err)
 		for _, ip := range r.IPs {
