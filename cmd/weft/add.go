@@ -25,6 +25,7 @@ func (p plugin) add(args *skel.CmdArgs) error {
 	if err != nil {
 		return err
 	}
+	p.mendMAC(d)
 	hint := p.followLease(c, env, d)
 	if err := (records{c.DataDir}).put(args.ContainerID, args.IfName, d.conf); err != nil {
 		return types.NewError(types.ErrIOFailure, err.Error(), "")

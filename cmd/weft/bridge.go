@@ -4,11 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
-	"unsafe"
 
 	"github.com/containernetworking/cni/pkg/types"
 	"golang.org/x/sys/unix"
@@ -24,7 +22,7 @@ import (
 // What the user says of forceAddress counts.
 func (p plugin) followLease(c conf, env subnet.Env, d delegate) (hint string) {
 	name, ok := bridgeName(d)
-	if !ok {
+	if _, decided := d.conf["forceAddress"]; decided || !ok {
 		return ""
 	}
 	index, addrs, err := addrsOf(name)
@@ -60,10 +58,10 @@ func (p plugin) followLease(c conf, env subnet.Env, d delegate) (hint string) {
 	return ""
 }
 
-// bridgeName returns the device that the delegate bridge gives an address to; ok is false if it is another delegate,
-// gives none, or was told by the user what to do with an address in the way.
+// bridgeName returns the device that the delegate bridge gives an address to; ok is false if it is another delegate, or
+// gives none.
 func bridgeName(d delegate) (name string, ok bool) {
-	if _, given := d.conf["forceAddress"]; given || d.kind != "bridge" {
+	if d.kind != "bridge" {
 		return "", false
 	}
 	said := struct {
@@ -79,6 +77,27 @@ func bridgeName(d delegate) (name string, ok bool) {
 		said.Bridge = fmt.Sprintf("%s.%d", said.Bridge, said.VLAN)
 	}
 	return said.Bridge, said.IsGateway || said.IsDefaultGateway
+}
+
+// mendMAC gives the bridge a MAC address where it has none. A bridge has that of one of its ports until it was given one
+// of its own (br_stp_recalculate_bridge_id of Linux), and all zeros when the last port has gone; the delegate gives it one
+// only after the first pod has an address. So when attaching the first pod failed before that, because a pod's IPv6
+// address was not ready in time, say, the delegate refuses each later pod: "could not set bridge's mac: invalid argument".
+func (p plugin) mendMAC(d delegate) {
+	name, ok := bridgeName(d)
+	if !ok {
+		return
+	}
+	mac, err := macOf(name)
+	if errors.Is(err, unix.ENODEV) || err == nil && mac != [6]byte{} {
+		return
+	}
+	if err == nil {
+		err = setRandomMAC(name)
+	}
+	if err != nil {
+		p.log.Printf("cannot see to it that %s has a MAC address: %v", name, err)
+	}
 }
 
 // inTheWay returns those addresses of a bridge that keep the delegate from giving it the gateway's address of env's
@@ -112,66 +131,6 @@ func leftBehind(addrs []netip.Prefix, env subnet.Env) []netip.Prefix {
 	return slices.DeleteFunc(slices.Clone(addrs), func(a netip.Prefix) bool {
 		return a.Addr().Is4() || a.Addr().IsLinkLocalUnicast() || a.Overlaps(own)
 	})
-}
-
-// addrsOf returns the index of a device and its addresses, with the lengths of their subnets; none if there is no such
-// device.
-func addrsOf(device string) (int, []netip.Prefix, error) {
-	index, err := indexOf(device)
-	if errors.Is(err, unix.ENODEV) {
-		return 0, nil, nil
-	}
-	if err != nil {
-		return 0, nil, fmt.Errorf("look up device %s: %w", device, err)
-	}
-	found, err := (&net.Interface{Index: index}).Addrs()
-	if err != nil {
-		return 0, nil, fmt.Errorf("list addresses of %s: %w", device, err)
-	}
-	var addrs []netip.Prefix
-	for _, a := range found {
-		if p, err := netip.ParsePrefix(a.String()); err == nil {
-			addrs = append(addrs, p)
-		}
-	}
-	return index, addrs, nil
-}
-
-// deleteAddr takes an IPv6 address from a device. It is no error if it has gone meanwhile: pods are attached at the
-// same time.
-func deleteAddr(index int, a netip.Prefix) error {
-	request := struct { // struct in6_ifreq of linux/ipv6.h
-		addr   [16]byte
-		length uint32
-		index  int32
-	}{a.Addr().As16(), uint32(a.Bits()), int32(index)}
-	socket, err := unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(socket)
-	_, _, failed := unix.Syscall(unix.SYS_IOCTL, uintptr(socket), unix.SIOCDIFADDR, uintptr(unsafe.Pointer(&request)))
-	if failed != 0 && failed != unix.EADDRNOTAVAIL {
-		return failed
-	}
-	return nil
-}
-
-// indexOf returns the index of a device. It asks for that one alone: a node has a device for every pod.
-func indexOf(device string) (int, error) {
-	request, err := unix.NewIfreq(device)
-	if err != nil {
-		return 0, err
-	}
-	socket, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return 0, err
-	}
-	defer unix.Close(socket)
-	if err := unix.IoctlIfreq(socket, unix.SIOCGIFINDEX, request); err != nil {
-		return 0, err
-	}
-	return int(request.Uint32()), nil
 }
 
 // subnets returns the subnets that the records tell of, those of older leases among them.

@@ -67,6 +67,46 @@ func TestBridgeFollowsLease(t *testing.T) {
 	}
 }
 
+// A bridge that lost its ports before it got a MAC address of its own, as when attaching a node's first pod failed, gets one.
+func TestBridgeWithoutMAC(t *testing.T) {
+	h := newHost(t, envBoth)
+	h.ns.Do(t, func() {
+		for _, args := range []string{
+			"link add cni0 type bridge",
+			"link add port type veth peer name other",
+			"link set port master cni0",
+			"link delete port",
+		} {
+			if out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput(); err != nil {
+				t.Fatalf("ip %s: %v: %s", args, err, out)
+			}
+		}
+	})
+	mac := func() (mac [6]byte) {
+		h.ns.Do(t, func() {
+			var err error
+			if mac, err = macOf("cni0"); err != nil {
+				t.Fatal(err)
+			}
+		})
+		return mac
+	}
+	if mac() != [6]byte{} {
+		t.Fatalf("the bridge has %x before the first pod, want none", mac())
+	}
+	one := newPod(t, "one")
+	h.must(t, "ADD", one)
+	own := mac()
+	if own == [6]byte{} || own[0]&3 != 2 {
+		t.Errorf("the bridge has %x, want a unicast address, locally administered", own)
+	}
+	h.must(t, "ADD", newPod(t, "two"))
+	h.must(t, "DEL", one)
+	if mac() != own {
+		t.Errorf("the bridge has %x when pods came and went, want %x as before", mac(), own)
+	}
+}
+
 // addTo returns a change that gives a device an address.
 func addTo(device, addr string) func(*testing.T, *host) {
 	return func(t *testing.T, h *host) {
@@ -93,7 +133,7 @@ func TestBridgeName(t *testing.T) {
 		{"no gateway", `{"isGateway":false}`, ""},
 		{"default gateway", `{"isGateway":false,"isDefaultGateway":true}`, "cni0"},
 		{"other delegate", `{"type":"ptp"}`, ""},
-		{"user decides", `{"forceAddress":false}`, ""},
+		{"user decides about addresses", `{"forceAddress":false}`, "cni0"},
 		{"garbage", `{"vlan":"x"}`, ""},
 	}
 	for _, tt := range tests {
