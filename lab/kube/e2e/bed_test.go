@@ -119,11 +119,28 @@ func (b *bed) well(t *testing.T, old ...*kube.Pod) {
 func (b *bed) works(t *testing.T, n *kube.Node, old ...*kube.Pod) {
 	t.Helper()
 	b.ready(t, n)
+	b.follows(t, n)
 	fresh := b.pods(t, n)
-	eventually(t, "new pods to be in their nodes' pod CIDRs", func() error { return within(fresh[0], b.podCIDRs(t, n)) })
+	must(t, within(fresh[0], b.podCIDRs(t, n)))
 	talk(t, append(fresh, old...)...)
 	b.ready(t, n)
 	b.kubectl(t, "delete", "pod", "--wait=false", fresh[0].Name)
+}
+
+// follows waits until new pods of a node get addresses of its pod CIDRs: a new Node is without them at first, and the one before had others.
+func (b *bed) follows(t *testing.T, n *kube.Node) {
+	t.Helper()
+	eventually(t, "the subnet of new pods to be that of the Node", func() error {
+		text, err := n.Run("cat", "/run/flannel/subnet.env")
+		if err != nil {
+			return err
+		}
+		env, err := subnet.ParseEnv(text)
+		if cidrs := b.podCIDRs(t, n); err == nil && env.Leased() != cidrs {
+			err = fmt.Errorf("the Node has the pod CIDRs %s, and new pods are of %s", cidrs, env.Leased())
+		}
+		return err
+	})
 }
 
 // podCIDRs are those of the node's Node.

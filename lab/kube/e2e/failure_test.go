@@ -112,9 +112,11 @@ func aMinute(t *testing.T, b *bed, n *kube.Node) {
 	}
 }
 
-func withControllers(t *testing.T, b *bed, _ *kube.Node) {
+// withControllers ends it. The controller manager gives up if the API goes away while it starts, as it does next.
+func withControllers(t *testing.T, b *bed, n *kube.Node) {
 	b.Plane().StopControllers()
 	must(t, b.Plane().StartControllers())
+	b.follows(t, n)
 }
 
 // Whatever keeps a node from being connected is said in one sentence, with the remedy, and the remedy is enough.
