@@ -100,7 +100,7 @@ func (h *host) command(t testing.TB, plugin, verb string, p pod) *exec.Cmd {
 }
 
 // call calls the plugin on the node and returns what it printed. An error is the *types.Error that it printed. ADD is
-// tried again as by lab.Attach.
+// tried again as by lab.Attach, with the addresses that it would have got at once: host-local goes on after the last one otherwise.
 func (h *host) call(t testing.TB, verb string, p pod) (out []byte, err error) {
 	t.Helper()
 	if verb != "ADD" {
@@ -111,6 +111,13 @@ func (h *host) call(t testing.TB, verb string, p pod) (out []byte, err error) {
 		return err
 	}, func() error {
 		_, err := h.callOnce(t, "DEL", p)
+		last, errLast := filepath.Glob(h.file("networks/cbr0/last_reserved_ip.*"))
+		err = errors.Join(err, errLast)
+		for _, file := range last {
+			if errFile := os.Remove(file); !errors.Is(errFile, os.ErrNotExist) { // pods may be attached at the same time
+				err = errors.Join(err, errFile)
+			}
+		}
 		return err
 	})
 	return out, err
