@@ -17,6 +17,7 @@ import (
 type Agent struct {
 	o       Options
 	kern    *kernel.Kernel
+	keeper  engines // the kernel and what goes with it
 	metrics *metrics
 
 	picture     picture     // what the store says
@@ -41,7 +42,7 @@ func New(o Options) (*Agent, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening netlink: %w", err)
 	}
-	a := &Agent{o: o, kern: k, look: newBell(), ask: newBell(), guard: newBell(), save: newBell(), part: newBell(), tell: newBell(), equip: newBell()}
+	a := &Agent{o: o, kern: k, keeper: engines{o.Engines, k}, look: newBell(), ask: newBell(), guard: newBell(), save: newBell(), part: newBell(), tell: newBell(), equip: newBell()}
 	a.metrics = newMetrics(a)
 	return a, nil
 }
@@ -60,6 +61,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	task(a.followSubnetFile)
 	task(a.serveWithoutStore)
 	task(a.resync)
+	task(a.runEngines)
 	task(func(ctx context.Context) error { return keep(ctx, a.look, retry, a.pass) })
 	task(func(ctx context.Context) error { return keep(ctx, a.ask, retry, a.claim) })
 	task(a.keepFirewall)

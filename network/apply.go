@@ -21,7 +21,7 @@ func (a *Agent) fullPass(ctx context.Context, complete bool) error {
 	}
 	l.shared, l.failed = shared, failed
 	a.report.peersFailed(a.o.Log, failed)
-	have, err := a.kern.List(ctx, l.plan.scope(), names(want.Sysctls))
+	have, err := a.keeper.List(ctx, l.plan.scope(), names(want.Sysctls))
 	if err != nil {
 		return fmt.Errorf("listing what the kernel holds: %w", err)
 	}
@@ -121,7 +121,7 @@ func (a *Agent) apply(ctx context.Context, c kernel.Change, repairs map[string]i
 	if c.IsEmpty() {
 		return nil
 	}
-	denied, err := kernel.Unwritable(a.kern.Apply(ctx, c))
+	denied, err := kernel.Unwritable(a.keeper.Apply(ctx, c))
 	repairs["sysctl"] = max(0, repairs["sysctl"]-len(denied))
 	a.loop.deny(denied, &c.Put)
 	a.report.changed(a.o.Log, c, repairs, err)

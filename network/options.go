@@ -25,6 +25,9 @@ type Options struct {
 	// Backend makes the backend of a type from the Backend object of net-conf.json. The strings are warnings. It is called
 	// again when net-conf.json changes.
 	Backend func(kind, config string) (backend.Backend, []string, error)
+	// Engines keep what backends ask for and the kernel does not hold by itself. They are closed by nobody: what they keep stays
+	// when the agent ends.
+	Engines []Engine
 	// Firewall is how firewall rules are kept: "nftables", "iptables", or "auto", which lets EnableNFTables of
 	// net-conf.json decide, else the host; "" is "auto".
 	Firewall       string

@@ -64,6 +64,13 @@ func (w *wanted) doubt() {
 	w.all, w.uplink = true, true
 }
 
+// doubtObjects has all objects looked at again.
+func (w *wanted) doubtObjects() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.all = true
+}
+
 // heard is what a pass learns from the kernel's announcements.
 type heard struct {
 	all, uplink bool

@@ -18,12 +18,18 @@ import (
 // is a failure of this route. The error is a Failures, or says that the kernel could not be spoken with, or is ctx.Err(); in
 // the latter two cases, list again to know how far it came.
 func (k *Kernel) Apply(ctx context.Context, c Change) error {
+	return k.ApplyAround(ctx, c, func(context.Context) {})
+}
+
+// ApplyAround is Apply with a call of between when the devices of c are as they should be and no address, entry or route of
+// c.Put is there yet. between must not use k. It is not called where Apply does not come that far.
+func (k *Kernel) ApplyAround(ctx context.Context, c Change, between func(context.Context)) error {
 	if c.IsEmpty() {
 		return nil
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	a := &applier{Kernel: k, ctx: ctx}
+	a := &applier{Kernel: k, ctx: ctx, between: between}
 	err := a.apply(c)
 	k.watched.applied(c.Put)
 	if len(a.failures) == 0 {
@@ -36,6 +42,7 @@ func (k *Kernel) Apply(ctx context.Context, c Change) error {
 type applier struct {
 	*Kernel
 	ctx      context.Context
+	between  func(context.Context)
 	all      devices
 	index    map[string]int
 	failures Failures
@@ -53,6 +60,7 @@ func (a *applier) apply(c Change) error {
 		a.dropEntries,
 		a.dropRivals,
 		a.putLinks,
+		func(Change) error { a.between(a.ctx); return nil },
 		a.addrs,
 		a.sysctls,
 		a.putEntries, // before routes, so that no packet meets a route without them
