@@ -99,6 +99,9 @@ func (p plan) add(l subnet.Lease, scratch, all *kernel.State) (shared bool, err 
 	clear(scratch.Routes)
 	clear(scratch.Neighbours)
 	clear(scratch.Forwards)
+	clear(scratch.Datagrams)
+	clear(scratch.Associations)
+	clear(scratch.Commands)
 	alone := p.peer(l, scratch)
 	return alone == nil && all.Len()-n != scratch.Len(), err
 }

@@ -19,6 +19,10 @@ type State struct {
 	Neighbours Set[NeighbourKey, Neighbour]
 	Forwards   Set[ForwardKey, Forward]
 	Sysctls    Set[string, Sysctl]
+	// What the kernel does not hold by itself, and engines of the agent keep:
+	Datagrams    Set[DatagramKey, Datagram]
+	Associations Set[AssociationKey, Association]
+	Commands     Set[string, Command]
 }
 
 // Object is a value that the kernel holds under a key.
@@ -46,13 +50,18 @@ func (m MAC) String() string {
 	return fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5])
 }
 
-// Link is a network device that Weft makes.
+// Link is a network device that Weft makes. One of the last four fields is set and says of what kind it is. All are zero
+// where a device as listed is of the kind that its name stands for and has something that Link cannot say.
 type Link struct {
-	Name  string
-	MAC   MAC // zero: whatever the kernel chose is right
-	MTU   int
-	Up    bool
-	VXLAN VXLAN // the only kind so far; its zero value is no device
+	Name string
+	MAC  MAC // zero: whatever the kernel chose is right, or the kind has none
+	MTU  int
+	Up   bool
+
+	VXLAN     VXLAN
+	Tunnel    Tunnel
+	WireGuard WireGuard
+	TUN       bool // stays when nobody has it open; whoever moves its packets opens it with IFF_TUN and IFF_NO_PI
 }
 
 // Key returns the name of the device, which is unique in a network namespace.
@@ -158,7 +167,8 @@ func (s State) IsEmpty() bool { return s.Len() == 0 }
 
 // Len is the number of objects in s.
 func (s State) Len() int {
-	return len(s.Links) + len(s.Addrs) + len(s.Routes) + len(s.Neighbours) + len(s.Forwards) + len(s.Sysctls)
+	return len(s.Links) + len(s.Addrs) + len(s.Routes) + len(s.Neighbours) + len(s.Forwards) + len(s.Sysctls) +
+		len(s.Datagrams) + len(s.Associations) + len(s.Commands)
 }
 
 // Change is what has to be done to turn one State into another.
@@ -179,6 +189,9 @@ func Diff(have, want State) Change {
 	c.Put.Neighbours, c.Drop.Neighbours = diff(have.Neighbours, want.Neighbours)
 	c.Put.Forwards, c.Drop.Forwards = diff(have.Forwards, want.Forwards)
 	c.Put.Sysctls, _ = diff(have.Sysctls, want.Sysctls)
+	c.Put.Datagrams, c.Drop.Datagrams = diff(have.Datagrams, want.Datagrams)
+	c.Put.Associations, c.Drop.Associations = diff(have.Associations, want.Associations)
+	c.Put.Commands, c.Drop.Commands = diff(have.Commands, want.Commands)
 	return c
 }
 
@@ -227,6 +240,9 @@ func (s State) String() string {
 	lines = appendLines(lines, s.Neighbours)
 	lines = appendLines(lines, s.Forwards)
 	lines = appendLines(lines, s.Sysctls)
+	lines = appendLines(lines, s.Datagrams)
+	lines = appendLines(lines, s.Associations)
+	lines = appendLines(lines, s.Commands)
 	return strings.Join(lines, "")
 }
 
