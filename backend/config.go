@@ -99,6 +99,26 @@ func (r *Reader) Bool(key string) bool {
 	return b
 }
 
+// Text returns the string under key, or fallback where there is none.
+func (r *Reader) Text(key, fallback string) string {
+	raw, ok := r.take(key)
+	if !ok {
+		return fallback
+	}
+	var s string
+	if err := json.Unmarshal(raw, &s); err != nil {
+		r.wrong(key, raw, "a text in quotes")
+		return fallback
+	}
+	return s
+}
+
+// Fault adds a mistake in the value of key to those that Done tells. why says what is wrong and what would be right; it shows
+// the value where that is no secret.
+func (r *Reader) Fault(key, why string) {
+	r.faults = append(r.faults, fmt.Errorf("Backend.%s: %s", key, why))
+}
+
 // Done ends the reading. The error joins all mistakes, each with its key, the value and what would be right; the
 // warnings name keys that nobody asked for, with the nearest one that is known.
 func (r *Reader) Done() (warnings []string, err error) {

@@ -12,6 +12,7 @@ func TestRead(t *testing.T) {
 	type result struct {
 		Number   int
 		Flag     bool
+		Word     string
 		Warnings []string
 		Error    string
 	}
@@ -28,6 +29,8 @@ func TestRead(t *testing.T) {
 		{"null", `{"Number":null,"Flag":null}`, result{Number: 7}},
 		{"too small", `{"Number":4}`, result{Number: 7, Error: "Backend.Number: 4 is not a whole number from 5 to 10"}},
 		{"too large", `{"Number":11}`, result{Number: 7, Error: "Backend.Number: 11 is not a whole number from 5 to 10"}},
+		{"text", `{"Word":"a\u00e4"}`, result{Number: 7, Word: "aä"}},
+		{"no text", `{"Word":1}`, result{Number: 7, Error: "Backend.Word: 1 is not a text in quotes"}},
 		{"fraction", `{"Number":5.5}`, result{Number: 7, Error: "Backend.Number: 5.5 is not a whole number from 5 to 10"}},
 		{"huge", `{"Number":99999999999999999999}`, result{Number: 7, Error: "Backend.Number: 99999999999999999999 is not a whole number from 5 to 10"}},
 		{"two mistakes", `{"Number":"6","Flag":{"a":
@@ -44,7 +47,7 @@ func TestRead(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := backend.Read(test.config)
-			got := result{Number: r.Int("Number", 7, 5, 10), Flag: r.Bool("Flag")}
+			got := result{Number: r.Int("Number", 7, 5, 10), Flag: r.Bool("Flag"), Word: r.Text("Word", "")}
 			warnings, err := r.Done()
 			got.Warnings = warnings
 			if err != nil {
@@ -67,10 +70,12 @@ func FuzzRead(f *testing.F) {
 			t.Errorf("%d is outside of what was asked for", n)
 		}
 		r.Bool("Flag")
+		r.Text("Word", "")
 		first, err := r.Done()
 		again := backend.Read(config)
 		again.Int("Number", 7, 5, 10)
 		again.Bool("Flag")
+		again.Text("Word", "")
 		second, err2 := again.Done()
 		if diff := cmp.Diff(first, second); diff != "" || (err == nil) != (err2 == nil) {
 			t.Errorf("read twice (-first +second), errors %v and %v:\n%s", err, err2, diff)
