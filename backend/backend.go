@@ -37,6 +37,7 @@ type Node struct {
 	Networks [2]subnet.Network
 	Uplinks  [2]Uplink    // indexed by subnet.Family; the zero Uplink where the node has no address of that family
 	Kept     subnet.Attrs // what this node's lease says already; zero if there is none
+	Prepared string       // what came of Prepare, of a backend that is a Preparer
 }
 
 // Uplink is how a node reaches its peers in one family.
