@@ -12,6 +12,7 @@ func Merge(s *kernel.State, more kernel.State) error {
 	for _, clash := range []error{
 		clash(s.Links, more.Links), clash(s.Addrs, more.Addrs), clash(s.Routes, more.Routes),
 		clash(s.Neighbours, more.Neighbours), clash(s.Forwards, more.Forwards), clash(s.Sysctls, more.Sysctls),
+		clash(s.WireGuardPeers, more.WireGuardPeers),
 		clash(s.Datagrams, more.Datagrams), clash(s.Associations, more.Associations), clash(s.Commands, more.Commands),
 	} {
 		if clash != nil {
@@ -24,6 +25,7 @@ func Merge(s *kernel.State, more kernel.State) error {
 	add(&s.Neighbours, more.Neighbours)
 	add(&s.Forwards, more.Forwards)
 	add(&s.Sysctls, more.Sysctls)
+	add(&s.WireGuardPeers, more.WireGuardPeers)
 	add(&s.Datagrams, more.Datagrams)
 	add(&s.Associations, more.Associations)
 	add(&s.Commands, more.Commands)

@@ -137,7 +137,8 @@ func lost(before, put kernel.State) map[string]int {
 		"link": common(before.Links, put.Links), "addr": common(before.Addrs, put.Addrs),
 		"route": common(before.Routes, put.Routes), "neigh": common(before.Neighbours, put.Neighbours),
 		"fdb": common(before.Forwards, put.Forwards), "sysctl": common(before.Sysctls, put.Sysctls),
-		"udp": common(before.Datagrams, put.Datagrams), "ipsec": common(before.Associations, put.Associations), "command": common(before.Commands, put.Commands),
+		"wireguard": common(before.WireGuardPeers, put.WireGuardPeers),
+		"udp":       common(before.Datagrams, put.Datagrams), "ipsec": common(before.Associations, put.Associations), "command": common(before.Commands, put.Commands),
 	}
 }
 
@@ -169,6 +170,7 @@ func join(c *kernel.Change, more kernel.Change) {
 		merge(&part.to.Routes, part.from.Routes, nil)
 		merge(&part.to.Neighbours, part.from.Neighbours, nil)
 		merge(&part.to.Forwards, part.from.Forwards, nil)
+		merge(&part.to.WireGuardPeers, part.from.WireGuardPeers, nil)
 		merge(&part.to.Datagrams, part.from.Datagrams, nil)
 		merge(&part.to.Associations, part.from.Associations, nil)
 		merge(&part.to.Commands, part.from.Commands, nil)

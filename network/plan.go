@@ -99,6 +99,7 @@ func (p plan) add(l subnet.Lease, scratch, all *kernel.State) (shared bool, err 
 	clear(scratch.Routes)
 	clear(scratch.Neighbours)
 	clear(scratch.Forwards)
+	clear(scratch.WireGuardPeers)
 	clear(scratch.Datagrams)
 	clear(scratch.Associations)
 	clear(scratch.Commands)

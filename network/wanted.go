@@ -103,6 +103,7 @@ func (w *wanted) change(old, new kernel.State) kernel.Change {
 	merge(&w.state.Routes, c.Put.Routes, c.Drop.Routes)
 	merge(&w.state.Neighbours, c.Put.Neighbours, c.Drop.Neighbours)
 	merge(&w.state.Forwards, c.Put.Forwards, c.Drop.Forwards)
+	merge(&w.state.WireGuardPeers, c.Put.WireGuardPeers, c.Drop.WireGuardPeers)
 	merge(&w.state.Datagrams, c.Put.Datagrams, c.Drop.Datagrams)
 	merge(&w.state.Associations, c.Put.Associations, c.Drop.Associations)
 	merge(&w.state.Commands, c.Put.Commands, c.Drop.Commands)
@@ -116,6 +117,7 @@ func (w *wanted) overlaps(new, old kernel.State) bool {
 	return taken(w.state.Routes, new.Routes, old.Routes) ||
 		taken(w.state.Neighbours, new.Neighbours, old.Neighbours) ||
 		taken(w.state.Forwards, new.Forwards, old.Forwards) ||
+		taken(w.state.WireGuardPeers, new.WireGuardPeers, old.WireGuardPeers) ||
 		taken(w.state.Datagrams, new.Datagrams, old.Datagrams) ||
 		taken(w.state.Associations, new.Associations, old.Associations) ||
 		taken(w.state.Commands, new.Commands, old.Commands)
@@ -175,5 +177,6 @@ func (w *wanted) count() map[string]int {
 // countKinds counts the objects of a state by kind, under the names that ip and bridge use.
 func countKinds(s kernel.State) map[string]int {
 	return map[string]int{"link": len(s.Links), "addr": len(s.Addrs), "route": len(s.Routes),
-		"neigh": len(s.Neighbours), "fdb": len(s.Forwards), "sysctl": len(s.Sysctls), "udp": len(s.Datagrams), "ipsec": len(s.Associations), "command": len(s.Commands)}
+		"neigh": len(s.Neighbours), "fdb": len(s.Forwards), "sysctl": len(s.Sysctls),
+		"wireguard": len(s.WireGuardPeers), "udp": len(s.Datagrams), "ipsec": len(s.Associations), "command": len(s.Commands)}
 }

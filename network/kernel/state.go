@@ -19,6 +19,8 @@ type State struct {
 	Neighbours Set[NeighbourKey, Neighbour]
 	Forwards   Set[ForwardKey, Forward]
 	Sysctls    Set[string, Sysctl]
+	// WireGuardPeers are kept by the kernel in devices of its own, and by an engine in others.
+	WireGuardPeers Set[WireGuardPeerKey, WireGuardPeer]
 	// What the kernel does not hold by itself, and engines of the agent keep:
 	Datagrams    Set[DatagramKey, Datagram]
 	Associations Set[AssociationKey, Association]
@@ -168,7 +170,7 @@ func (s State) IsEmpty() bool { return s.Len() == 0 }
 // Len is the number of objects in s.
 func (s State) Len() int {
 	return len(s.Links) + len(s.Addrs) + len(s.Routes) + len(s.Neighbours) + len(s.Forwards) + len(s.Sysctls) +
-		len(s.Datagrams) + len(s.Associations) + len(s.Commands)
+		len(s.WireGuardPeers) + len(s.Datagrams) + len(s.Associations) + len(s.Commands)
 }
 
 // Change is what has to be done to turn one State into another.
@@ -189,6 +191,7 @@ func Diff(have, want State) Change {
 	c.Put.Neighbours, c.Drop.Neighbours = diff(have.Neighbours, want.Neighbours)
 	c.Put.Forwards, c.Drop.Forwards = diff(have.Forwards, want.Forwards)
 	c.Put.Sysctls, _ = diff(have.Sysctls, want.Sysctls)
+	c.Put.WireGuardPeers, c.Drop.WireGuardPeers = diffPeers(have.WireGuardPeers, want.WireGuardPeers)
 	c.Put.Datagrams, c.Drop.Datagrams = diff(have.Datagrams, want.Datagrams)
 	c.Put.Associations, c.Drop.Associations = diff(have.Associations, want.Associations)
 	c.Put.Commands, c.Drop.Commands = diff(have.Commands, want.Commands)
@@ -240,6 +243,7 @@ func (s State) String() string {
 	lines = appendLines(lines, s.Neighbours)
 	lines = appendLines(lines, s.Forwards)
 	lines = appendLines(lines, s.Sysctls)
+	lines = appendLines(lines, s.WireGuardPeers)
 	lines = appendLines(lines, s.Datagrams)
 	lines = appendLines(lines, s.Associations)
 	lines = appendLines(lines, s.Commands)
