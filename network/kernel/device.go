@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,35 +19,32 @@ type device struct {
 	flags  uint32
 	mtu    int
 	mac    MAC
-	parent int // of a vxlan device
-	vxlan  VXLAN
+	parent int  // the device that outer packets leave by
+	as     Link // the properties of its kind
+	odd    bool // it has something that Link cannot say, so that only a new one can be as wanted
 }
 
-// isOurName tells whether Weft would give a device this name: flannel.<VNI> or flannel-v6.<VNI>.
-func isOurName(name string) bool {
-	rest, ok := strings.CutPrefix(name, "flannel.")
-	if !ok {
-		rest, ok = strings.CutPrefix(name, "flannel-v6.")
-	}
-	if !ok || rest == "" {
-		return false
-	}
-	for _, c := range []byte(rest) {
-		if c < '0' || c > '9' {
-			return false
-		}
-	}
-	return true
+// isOurs tells whether Weft would give a device this name and kind.
+func (d device) isOurs() bool {
+	k := kindNamed(d.kind)
+	return k != nil && k.isName(d.name)
 }
-
-func (d device) isOurs() bool { return d.kind == "vxlan" && isOurName(d.name) }
 
 func (d device) up() bool { return d.flags&unix.IFF_UP != 0 }
 
-// link returns the device as a Link. The parent's name is looked up in all.
+// link returns the device as a Link, without the properties of its kind where it is odd. The parent's name is looked up in all.
 func (d device) link(all devices) Link {
-	l := Link{Name: d.name, MAC: d.mac, MTU: d.mtu, Up: d.up(), VXLAN: d.vxlan}
-	l.VXLAN.Parent = all[d.parent].name
+	l := Link{Name: d.name, MAC: d.mac, MTU: d.mtu, Up: d.up()}
+	if d.odd {
+		return l
+	}
+	l.VXLAN, l.Tunnel, l.WireGuard, l.TUN = d.as.VXLAN, d.as.Tunnel, d.as.WireGuard, d.as.TUN
+	switch parent := all[d.parent].name; d.kind {
+	case "vxlan":
+		l.VXLAN.Parent = parent
+	case "ipip", "ip6tnl":
+		l.Tunnel.Parent = parent
+	}
 	return l
 }
 
@@ -143,25 +139,7 @@ func (d *device) parseKind(b []byte) {
 			data = v
 		}
 	}
-	if d.kind != "vxlan" {
-		return
-	}
-	for kind, v := range attrs(data) {
-		switch kind {
-		case unix.IFLA_VXLAN_ID:
-			d.vxlan.VNI = getU32(v)
-		case unix.IFLA_VXLAN_PORT:
-			if len(v) == 2 {
-				d.vxlan.Port = binary.BigEndian.Uint16(v)
-			}
-		case unix.IFLA_VXLAN_LOCAL, unix.IFLA_VXLAN_LOCAL6:
-			d.vxlan.Local = getAddr(v)
-		case unix.IFLA_VXLAN_LINK:
-			d.parent = int(getU32(v))
-		case unix.IFLA_VXLAN_LEARNING:
-			d.vxlan.Learning = len(v) > 0 && v[0] != 0
-		case unix.IFLA_VXLAN_GBP:
-			d.vxlan.GBP = true
-		}
+	if k := kindNamed(d.kind); k != nil && k.parse != nil {
+		k.parse(d, data)
 	}
 }

@@ -54,8 +54,8 @@ func carriers(s State) map[string]bool {
 		}
 	}
 	for _, l := range s.Links {
-		if l.VXLAN.Parent != "" {
-			carry[l.VXLAN.Parent] = true
+		if l.parent() != "" {
+			carry[l.parent()] = true
 		}
 	}
 	return carry

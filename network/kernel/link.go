@@ -10,27 +10,33 @@ import (
 // noLinkLocal is the mode in which the kernel makes no link-local address (IN6_ADDR_GEN_MODE_NONE).
 const noLinkLocal = 1
 
-// mustRemake tells whether only a new device can be as l says: the kernel fixes these properties when it makes one.
-func mustRemake(d device, l Link) bool {
-	return d.vxlan.VNI != l.VXLAN.VNI || d.vxlan.Port != l.VXLAN.Port || d.vxlan.GBP != l.VXLAN.GBP ||
-		d.vxlan.Local.IsValid() && d.vxlan.Local.Is4() != l.VXLAN.Local.Is4()
+// mustRemake tells whether only a new device can be as l says: the kernel fixes some properties when it makes one.
+func (a *applier) mustRemake(d device, l Link) bool {
+	k := l.kind()
+	return d.odd || k.remake != nil && k.remake(d.link(a.all), l)
 }
 
 // loses tells whether d forgets entries when it becomes l.
 func (a *applier) loses(d device, l Link) bool {
-	return mustRemake(d, l) || l.MAC != MAC{} && l.MAC != d.mac || d.up() && !l.Up
+	return l.kind() != nil && l.kind().name == d.kind && a.mustRemake(d, l) || l.MAC != MAC{} && l.MAC != d.mac || d.up() && !l.Up
 }
 
-// dropRivals takes away the devices that new ones cannot be made beside: the kernel allows one for a VNI and port.
+// dropRivals takes away the devices that new ones cannot be made beside.
 func (a *applier) dropRivals(c Change) error {
 	return a.dropLinks(c, func(old Link) bool {
 		for _, l := range c.Put.Links {
-			if l.VXLAN.VNI == old.VXLAN.VNI && l.VXLAN.Port == old.VXLAN.Port {
+			if areRivals(l, old) {
 				return true
 			}
 		}
 		return false
 	})
+}
+
+// areRivals tells whether the kernel refuses two such devices beside each other.
+func areRivals(x, y Link) bool {
+	k := x.kind()
+	return k != nil && k == y.kind() && k.rivals != nil && k.rivals(x, y)
 }
 
 // dropOthers takes away the other devices, at the end: by then routes lead elsewhere and no packet is lost.
@@ -76,18 +82,23 @@ func (a *applier) putLinks(c Change) error {
 }
 
 func (a *applier) putLink(l Link) error {
-	parent := a.index[l.VXLAN.Parent]
-	if parent == 0 && l.VXLAN.Parent != "" {
-		a.failed(false, l, errNoDevice(l.VXLAN.Parent))
+	k := l.kind()
+	if k == nil {
+		a.failed(false, l, errNoKind)
+		return nil
+	}
+	parent := a.index[l.parent()]
+	if parent == 0 && l.parent() != "" {
+		a.failed(false, l, errNoDevice(l.parent()))
 		return nil
 	}
 	d, exists := a.all[a.index[l.Name]]
 	switch {
-	case exists && d.kind != "vxlan":
-		a.failed(false, l, fmt.Errorf("%w: a device of this name is there already, and it is %s rather than vxlan; "+
-			"it is not ours, so remove or rename it", unix.EEXIST, kindWords(d)))
+	case exists && d.kind != k.name:
+		a.failed(false, l, fmt.Errorf("%w: a device of this name is there already, and it is %s rather than %s; "+
+			"it is not ours, so remove or rename it", unix.EEXIST, kindWords(d), k.name))
 		return nil
-	case exists && !mustRemake(d, l):
+	case exists && !a.mustRemake(d, l):
 		return a.changeLink(l, d, parent)
 	case exists:
 		if err := a.deleteLink(l, d.index); err != nil {
@@ -96,6 +107,8 @@ func (a *applier) putLink(l Link) error {
 	}
 	return a.makeLink(l, parent)
 }
+
+var errNoKind = errors.New("it does not say of what kind the device is to be")
 
 func kindWords(d device) string {
 	if d.kind == "" {
@@ -106,26 +119,8 @@ func kindWords(d device) string {
 
 // makeLink makes the device. It is set up last, with IPv6 told before not to make up addresses.
 func (a *applier) makeLink(l Link, parent int) error {
-	failed := false
-	err := a.request(func(err error) {
-		failed = true
-		if isUnknownKind(err) {
-			err = fmt.Errorf("%w: the kernel has no vxlan; load the module with modprobe vxlan, "+
-				"or install the package that holds it (on Debian and Ubuntu linux-modules-extra, on RHEL kernel-modules)", err)
-		}
-		a.failed(false, l, err)
-	}, func(w *writer) {
-		beginLink(w, unix.RTM_NEWLINK, create, 0, 0, 0)
-		w.text(unix.IFLA_IFNAME, l.Name)
-		if l.MTU != 0 {
-			w.u32(unix.IFLA_MTU, uint32(l.MTU))
-		}
-		if l.MAC != (MAC{}) {
-			w.attr(unix.IFLA_ADDRESS, l.MAC[:])
-		}
-		encodeVXLAN(w, l.VXLAN, parent, true)
-	})
-	if err != nil || failed {
+	made, err := a.createLink(l, parent)
+	if err != nil || !made {
 		return err
 	}
 	err = a.request(func(error) {}, func(w *writer) { // a kernel without IPv6 refuses it and needs it not
@@ -137,41 +132,98 @@ func (a *applier) makeLink(l Link, parent int) error {
 		w.unnest(inet6)
 		w.unnest(families)
 	})
-	if err != nil || !l.Up {
+	if err != nil || !l.Up && l.kind().create == nil {
 		return err
 	}
 	return a.request(func(err error) { a.failed(false, l, err) }, func(w *writer) {
-		beginLink(w, unix.RTM_NEWLINK, 0, 0, unix.IFF_UP, unix.IFF_UP)
+		beginLink(w, unix.RTM_NEWLINK, 0, 0, upFlag(l), unix.IFF_UP)
 		w.text(unix.IFLA_IFNAME, l.Name)
+		if l.MTU != 0 && l.kind().create != nil {
+			w.u32(unix.IFLA_MTU, uint32(l.MTU))
+		}
 	})
 }
 
-// isUnknownKind tells whether the kernel does not know vxlan at all, rather than one of its properties.
-func isUnknownKind(err error) bool {
-	var r *Refusal
-	return errors.As(err, &r) && r.Errno == unix.EOPNOTSUPP && (r.Text == "" || r.Text == "Unknown device type")
+// createLink makes the device as it is before it is set up, and tells whether it is there.
+func (a *applier) createLink(l Link, parent int) (made bool, err error) {
+	k := l.kind()
+	made = true
+	fail := func(err error) {
+		made = false
+		switch {
+		case isUnknownKind(err):
+			err = k.lacking(err)
+		case errors.Is(err, unix.EEXIST):
+			err = a.inTheWay(l, err)
+		}
+		a.failed(false, l, err)
+	}
+	if k.create != nil {
+		if err := k.create(a.Kernel, l.Name); err != nil {
+			fail(err)
+		}
+		return made, nil
+	}
+	err = a.request(fail, func(w *writer) {
+		beginLink(w, unix.RTM_NEWLINK, create, 0, 0, 0)
+		w.text(unix.IFLA_IFNAME, l.Name)
+		if l.MTU != 0 {
+			w.u32(unix.IFLA_MTU, uint32(l.MTU))
+		}
+		if l.MAC != (MAC{}) {
+			w.attr(unix.IFLA_ADDRESS, l.MAC[:])
+		}
+		encodeKind(w, l, parent, true)
+	})
+	return made, err
 }
 
-// changeLink makes d as l says, in place. The kernel takes vxlan's own properties in a message of their own only.
+// encodeKind appends the kind of l with its properties.
+func encodeKind(w *writer, l Link, parent int, all bool) {
+	k := l.kind()
+	info := w.nest(unix.IFLA_LINKINFO)
+	w.text(unix.IFLA_INFO_KIND, k.name)
+	if k.encode != nil {
+		data := w.nest(unix.IFLA_INFO_DATA)
+		k.encode(w, l, parent, all)
+		w.unnest(data)
+	}
+	w.unnest(info)
+}
+
+// isUnknownKind tells whether the kernel does not know the kind of device at all, rather than one of its properties.
+func isUnknownKind(err error) bool {
+	var r *Refusal
+	if errors.As(err, &r) {
+		return r.Errno == unix.EOPNOTSUPP && (r.Text == "" || r.Text == "Unknown device type")
+	}
+	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENXIO) // of opening a file
+}
+
+// inTheWay names the device of somebody else that the kernel refuses l beside.
+func (a *applier) inTheWay(l Link, err error) error {
+	for _, d := range a.all {
+		if areRivals(l, d.link(a.all)) {
+			return fmt.Errorf("%w: the device %s has the same properties and is not ours; remove it or give it others", err, d.name)
+		}
+	}
+	return err
+}
+
+// changeLink makes d as l says, in place. The kernel takes the properties of a kind in a message of their own only.
 func (a *applier) changeLink(l Link, d device, parent int) error {
 	fail := func(err error) { a.failed(false, l, err) }
-	have, want := d.vxlan, l.VXLAN
-	want.Parent = ""
-	if have != want || d.parent != parent {
+	if l.kind().encode != nil && (d.link(a.all).ofKind() != l.ofKind() || d.parent != parent) {
 		err := a.request(fail, func(w *writer) {
 			beginLink(w, unix.RTM_NEWLINK, 0, d.index, 0, 0)
-			encodeVXLAN(w, l.VXLAN, parent, false)
+			encodeKind(w, l, parent, false)
 		})
 		if err != nil {
 			return err
 		}
 	}
-	var flags uint32
-	if l.Up {
-		flags = unix.IFF_UP
-	}
 	return a.request(fail, func(w *writer) {
-		beginLink(w, unix.RTM_NEWLINK, 0, d.index, flags, unix.IFF_UP)
+		beginLink(w, unix.RTM_NEWLINK, 0, d.index, upFlag(l), unix.IFF_UP)
 		if l.MTU != 0 { // also when it has not changed by itself: a new parent may have cut it
 			w.u32(unix.IFLA_MTU, uint32(l.MTU))
 		}
@@ -179,6 +231,13 @@ func (a *applier) changeLink(l Link, d device, parent int) error {
 			w.attr(unix.IFLA_ADDRESS, l.MAC[:])
 		}
 	})
+}
+
+func upFlag(l Link) uint32 {
+	if l.Up {
+		return unix.IFF_UP
+	}
+	return 0
 }
 
 // request sends one request; failed is told if the kernel refuses it.
@@ -192,37 +251,4 @@ func beginLink(w *writer, kind, flags uint16, index int, value, mask uint32) {
 	w.u32raw(uint32(index))
 	w.u32raw(value)
 	w.u32raw(mask)
-}
-
-// encodeVXLAN appends the properties: all for a new device, else those that can be changed.
-func encodeVXLAN(w *writer, v VXLAN, parent int, all bool) {
-	info := w.nest(unix.IFLA_LINKINFO)
-	w.text(unix.IFLA_INFO_KIND, "vxlan")
-	data := w.nest(unix.IFLA_INFO_DATA)
-	w.u32(unix.IFLA_VXLAN_ID, v.VNI)
-	switch {
-	case v.Local.Is4():
-		w.addr(unix.IFLA_VXLAN_LOCAL, v.Local)
-	case v.Local.IsValid():
-		w.addr(unix.IFLA_VXLAN_LOCAL6, v.Local)
-	}
-	if parent != 0 {
-		w.u32(unix.IFLA_VXLAN_LINK, uint32(parent))
-	}
-	w.u8(unix.IFLA_VXLAN_LEARNING, boolByte(v.Learning))
-	if all {
-		w.port(unix.IFLA_VXLAN_PORT, v.Port)
-		if v.GBP {
-			w.attr(unix.IFLA_VXLAN_GBP, nil)
-		}
-	}
-	w.unnest(data)
-	w.unnest(info)
-}
-
-func boolByte(b bool) uint8 {
-	if b {
-		return 1
-	}
-	return 0
 }

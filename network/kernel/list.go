@@ -108,7 +108,7 @@ func (k *Kernel) list(ctx context.Context, scope Scope) (s State, err error) {
 	}
 	for _, index := range all.ours() {
 		s.Links.Add(all[index].link(all))
-		if err := k.listDevice(ctx, index, all[index].name, &s); err != nil {
+		if err := k.listDevice(ctx, index, all[index].name, kindNamed(all[index].kind).fdb, &s); err != nil {
 			return s, err
 		}
 	}
@@ -116,8 +116,8 @@ func (k *Kernel) list(ctx context.Context, scope Scope) (s State, err error) {
 	return s, err
 }
 
-// listDevice adds what one of our devices holds: addresses, neighbours, forwarding entries.
-func (k *Kernel) listDevice(ctx context.Context, index int, name string, s *State) error {
+// listDevice adds what one of our devices holds: addresses, neighbours, forwarding entries if it has them.
+func (k *Kernel) listDevice(ctx context.Context, index int, name string, fdb bool, s *State) error {
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
 		addrs, err := k.socket.addrs(ctx, family, index)
 		if err != nil {
@@ -136,6 +136,9 @@ func (k *Kernel) listDevice(ctx context.Context, index int, name string, s *Stat
 		for _, n := range neighs {
 			s.Neighbours.Add(Neighbour{name, n.ip, n.mac})
 		}
+	}
+	if !fdb {
+		return nil
 	}
 	entries, err := k.socket.neighs(ctx, unix.AF_BRIDGE, index)
 	if err != nil {

@@ -185,7 +185,7 @@ func FuzzMessages(f *testing.F) {
 	beginLink(&w, unix.RTM_NEWLINK, create, 7, unix.IFF_UP, unix.IFF_UP)
 	w.text(unix.IFLA_IFNAME, link.Name)
 	w.u32(unix.IFLA_MTU, 1450)
-	encodeVXLAN(&w, link.VXLAN, 2, true)
+	encodeKind(&w, link, 2, true)
 	w.end(1, 0)
 	route := Route{Dst: netip.MustParsePrefix("10.5.1.0/24"), Via: netip.MustParseAddr("10.5.1.0"), Link: "flannel.1", OnLink: true, MTU: 1400}
 	encodeRoute(&w, unix.RTM_NEWROUTE, replace, route, 7)
@@ -229,16 +229,5 @@ func TestMessagesComeBackAsEncoded(t *testing.T) {
 	}
 	if n != 1 {
 		t.Errorf("%d messages", n)
-	}
-}
-
-func TestOurNames(t *testing.T) {
-	for name, want := range map[string]bool{
-		"flannel.1": true, "flannel.16777215": true, "flannel-v6.1": true, "flannel.": false, "flannel.1a": false,
-		"flannel.ipip": false, "flannel-wg": false, "flannel0": false, "xflannel.1": false, "flannel-v6.": false, "": false,
-	} {
-		if isOurName(name) != want {
-			t.Errorf("isOurName(%q) = %v", name, !want)
-		}
 	}
 }

@@ -7,7 +7,10 @@ import (
 
 // String returns the device as "ip link add" would be told to make it.
 func (l Link) String() string {
-	words := []string{"link", l.Name, l.VXLAN.String()}
+	words := []string{"link", l.Name}
+	if k := l.kind(); k != nil {
+		words = append(words, k.words(l))
+	}
 	if l.MAC != (MAC{}) {
 		words = append(words, "address", l.MAC.String())
 	}
@@ -28,6 +31,27 @@ func (v VXLAN) String() string {
 		s += " gbp"
 	}
 	return s
+}
+
+// String returns the properties as "ip link add type ipip" or "ip6tnl" takes them.
+func (t Tunnel) String() string {
+	words := "ipip local " + t.Local.String()
+	if t.Local.Is6() {
+		words = "ip6tnl mode ip6ip6 encaplimit none local " + t.Local.String()
+	}
+	if t.Parent != "" {
+		words += " dev " + t.Parent
+	}
+	return words
+}
+
+// String returns the properties as "wg set" takes them, without the key.
+func (w WireGuard) String() string {
+	words := fmt.Sprintf("wireguard listen-port %d", w.Port)
+	if w.Mark != 0 {
+		words += fmt.Sprintf(" fwmark %#x", w.Mark)
+	}
+	return words
 }
 
 // String returns the address as "ip addr add" takes it.
