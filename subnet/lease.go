@@ -2,6 +2,7 @@ package subnet
 
 import (
 	"net/netip"
+	"strconv"
 	"strings"
 )
 
@@ -37,8 +38,18 @@ func (s Subnets) Overlaps(o Subnets) bool {
 type Attrs struct {
 	Node     string        // identity of the node, stable over changes of its addresses; "" in a lease of flanneld
 	PublicIP [2]netip.Addr // where peers send encapsulated packets to; invalid where the family has none
-	Backend  string        // backend type, as in net-conf.json: "vxlan", "host-gw", ...
+	Backend  string        // backend type, as in net-conf.json: "vxlan", "host-gw", ...; the newest where there are several
 	Data     [2]string     // the backend's own data, compact JSON; "" where it has none
+	Ways     string        // all ways to the node, compact JSON, see AllWays; "" where Backend and Data say it all
+	MTU      int           // of the smallest of the node's uplinks, bytes: larger packets do not reach it; 0 where it is not said, as by flanneld
+}
+
+// ParseMTU reads the MTU of an uplink from a lease. What cannot be one is 0, as if it were not said: the peer is reached all the same.
+func ParseMTU(text string) int {
+	if mtu, err := strconv.Atoi(text); err == nil && mtu >= minMTU && mtu <= maxMTU {
+		return mtu
+	}
+	return 0
 }
 
 // Lease is a claim of one node to its subnets. Leases are compared as whole values with ==.

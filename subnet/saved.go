@@ -60,6 +60,8 @@ type savedLease struct {
 	PublicIP [2]netip.Addr
 	Backend  string
 	Data     [2]string
+	MTU      int
+	Ways     string
 }
 
 // encode is written out by hand: it runs after every change of a lease, with thousands of them.
@@ -109,7 +111,16 @@ func appendLease(b []byte, l *Lease) []byte {
 	b = appendString(b, l.Data[Inet])
 	b = append(b, ',')
 	b = appendString(b, l.Data[Inet6])
-	return append(b, "]}"...)
+	b = append(b, ']')
+	if l.MTU != 0 {
+		b = append(b, `,"MTU":`...)
+		b = strconv.AppendInt(b, int64(l.MTU), 10)
+	}
+	if l.Ways != "" {
+		b = append(b, `,"Ways":`...)
+		b = appendString(b, l.Ways)
+	}
+	return append(b, '}')
 }
 
 // appendPrefix and appendAddr write nothing for the zero value, which is what its UnmarshalText reads as zero.
@@ -182,7 +193,7 @@ func parseSaved(data []byte) (Saved, error) {
 }
 
 func (l savedLease) lease() Lease {
-	return Lease{Subnets: l.Subnets, Attrs: Attrs{Node: l.Node, PublicIP: l.PublicIP, Backend: l.Backend, Data: l.Data}}
+	return Lease{Subnets: l.Subnets, Attrs: Attrs{Node: l.Node, PublicIP: l.PublicIP, Backend: l.Backend, Data: l.Data, MTU: l.MTU, Ways: l.Ways}}
 }
 
 // check tells what of a lease no store would give.

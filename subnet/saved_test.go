@@ -26,6 +26,7 @@ func lease(number int) subnet.Lease {
 			PublicIP: [2]netip.Addr{netip.AddrFrom4([4]byte{192, 168, byte(number >> 8), byte(number)})},
 			Backend:  "vxlan",
 			Data:     [2]string{fmt.Sprintf(`{"VNI":1,"VtepMAC":"0e:00:00:00:%02x:%02x"}`, number>>8, number&0xff)},
+			MTU:      1400 + number,
 		},
 	}
 }
@@ -36,6 +37,7 @@ func pictures() map[string]subnet.Saved {
 	odd.Node = "a \"node\" \\ with\n\t\r\x01 everything: ü 漢 \u2028 <&>"
 	odd.PublicIP[subnet.Inet6] = netip.MustParseAddr("2001:db8::7")
 	odd.Data = [2]string{"", `{"a":"\"","b":"\u00e9"}`}
+	odd.Ways = `[{"Type":"vxlan","Agreed":"\u003c"},{"Type":"host-gw"}]`
 	six := lease(8)
 	six.Subnets[subnet.Inet], six.PublicIP[subnet.Inet] = netip.Prefix{}, netip.Addr{}
 	flanneld := subnet.Lease{Subnets: subnets("10.5.52.0/24"), Attrs: subnet.Attrs{Backend: "host-gw"}}

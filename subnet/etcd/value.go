@@ -5,13 +5,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"strconv"
 
 	"github.com/weft-network/weft/subnet"
 )
 
 // wire is the value of a key, field by field as flannel writes it: PublicIP is always there and "0.0.0.0" where there
-// is none, PublicIPv6 is null where there is none, the others are left out where they are empty. Node is Weft's own;
-// flannel ignores it.
+// is none, PublicIPv6 is null where there is none, the others are left out where they are empty. Node, UplinkMTU and Ways are
+// Weft's own; flannel ignores them.
 type wire struct {
 	PublicIP     string
 	PublicIPv6   *string
@@ -19,6 +20,8 @@ type wire struct {
 	BackendData  json.RawMessage `json:",omitempty"`
 	BackendData6 json.RawMessage `json:"BackendV6Data,omitempty"`
 	Node         string          `json:",omitempty"`
+	UplinkMTU    json.RawMessage `json:",omitempty"` // a number; anything else is passed over
+	Ways         json.RawMessage `json:",omitempty"`
 }
 
 // encodeValue returns what is stored for a.
@@ -29,6 +32,7 @@ func encodeValue(a subnet.Attrs) (string, error) {
 		BackendData:  json.RawMessage(a.Data[subnet.Inet]),
 		BackendData6: json.RawMessage(a.Data[subnet.Inet6]),
 		Node:         a.Node,
+		Ways:         json.RawMessage(a.Ways),
 	}
 	if ip := a.PublicIP[subnet.Inet]; ip.IsValid() {
 		w.PublicIP = ip.String()
@@ -36,6 +40,9 @@ func encodeValue(a subnet.Attrs) (string, error) {
 	if ip := a.PublicIP[subnet.Inet6]; ip.IsValid() {
 		text := ip.String()
 		w.PublicIPv6 = &text
+	}
+	if a.MTU != 0 {
+		w.UplinkMTU = strconv.AppendInt(nil, int64(a.MTU), 10)
 	}
 	text, err := json.Marshal(w)
 	if err != nil {
@@ -69,7 +76,7 @@ func (d *decoder) value(text []byte) (subnet.Attrs, error) {
 
 // fields returns w as scan would.
 func (w wire) fields() fields {
-	f := fields{[]byte(w.PublicIP), nil, []byte(w.BackendType), w.BackendData, w.BackendData6, []byte(w.Node)}
+	f := fields{[]byte(w.PublicIP), nil, []byte(w.BackendType), w.BackendData, w.BackendData6, []byte(w.Node), w.UplinkMTU, w.Ways}
 	if w.PublicIPv6 != nil {
 		f[publicIPv6] = []byte(*w.PublicIPv6)
 	}
@@ -78,7 +85,7 @@ func (w wire) fields() fields {
 
 // attrs checks the fields of a value.
 func (d *decoder) attrs(f fields) (subnet.Attrs, error) {
-	a := subnet.Attrs{Node: string(f[node]), Backend: d.share(f[backendType])}
+	a := subnet.Attrs{Node: string(f[node]), Backend: d.share(f[backendType]), MTU: subnet.ParseMTU(string(f[uplinkMTU]))}
 	for family, key := range [2]int{publicIP, publicIPv6} {
 		ip, err := parsePublic(subnet.Family(family), f[key])
 		if err != nil {
@@ -92,6 +99,10 @@ func (d *decoder) attrs(f fields) (subnet.Attrs, error) {
 			return subnet.Attrs{}, fmt.Errorf("%s: %w", fieldNames[key], err)
 		}
 		a.Data[family] = data
+	}
+	var err error
+	if a.Ways, err = subnet.CompactWays(f[ways]); err != nil {
+		return subnet.Attrs{}, fmt.Errorf("%s: %w", fieldNames[ways], err)
 	}
 	return a, nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strconv"
 
 	"github.com/weft-network/weft/subnet"
 )
@@ -17,6 +18,8 @@ const DefaultPrefix = "flannel.alpha.coreos.com"
 const (
 	managedName     = "kube-subnet-manager"
 	backendTypeName = "backend-type"
+	uplinkMTUName   = "uplink-mtu" // Weft's own, as the next; flanneld passes them over
+	waysName        = "weft-ways"
 )
 
 // perFamily is the name of an annotation of each family.
@@ -31,7 +34,7 @@ func nodePublicNames() perFamily  { return perFamily{"node-public-ip", "node-pub
 // isAnnotation tells whether an annotation of this name, whatever its prefix, is one that Weft reads.
 func isAnnotation(name string) bool {
 	switch name {
-	case managedName, backendTypeName, contestName,
+	case managedName, backendTypeName, uplinkMTUName, waysName, contestName,
 		"backend-data", "backend-v6-data", "public-ip", "public-ipv6",
 		"public-ip-overwrite", "public-ipv6-overwrite", "node-public-ip", "node-public-ipv6":
 		return true
@@ -48,7 +51,13 @@ func (a annotations) key(name string) string { return a.prefix + "/" + name }
 // value is that of an annotation that must not be there.
 func (a annotations) encode(attrs subnet.Attrs) map[string]*string {
 	text := func(s string) *string { return &s }
-	m := map[string]*string{a.key(managedName): text("true"), a.key(backendTypeName): text(attrs.Backend), a.key(contestName): nil}
+	m := map[string]*string{a.key(managedName): text("true"), a.key(backendTypeName): text(attrs.Backend), a.key(contestName): nil, a.key(uplinkMTUName): nil, a.key(waysName): nil}
+	if attrs.MTU != 0 {
+		m[a.key(uplinkMTUName)] = text(strconv.Itoa(attrs.MTU))
+	}
+	if attrs.Ways != "" {
+		m[a.key(waysName)] = text(attrs.Ways)
+	}
 	for _, f := range subnet.Families {
 		public, data := a.key(publicIPNames()[f]), a.key(backendDataNames()[f])
 		m[public], m[data] = nil, nil
@@ -79,9 +88,13 @@ func (a annotations) lease(n *Node) (subnet.Lease, error) {
 	if cidrs.IsZero() {
 		return subnet.Lease{}, errNoLease
 	}
-	l := subnet.Lease{Attrs: subnet.Attrs{Node: n.Name, Backend: n.Annotations[a.key(backendTypeName)]}}
+	l := subnet.Lease{Attrs: subnet.Attrs{Node: n.Name, Backend: n.Annotations[a.key(backendTypeName)],
+		MTU: subnet.ParseMTU(n.Annotations[a.key(uplinkMTUName)])}}
 	if l.Backend == "" {
 		return subnet.Lease{}, fmt.Errorf("annotation %s is missing", a.key(backendTypeName))
+	}
+	if l.Ways, err = subnet.CompactWays([]byte(n.Annotations[a.key(waysName)])); err != nil {
+		return subnet.Lease{}, fmt.Errorf("annotation %s: %w", a.key(waysName), err)
 	}
 	for _, f := range subnet.Families {
 		ip, err := a.address(n, f, publicIPNames()[f])

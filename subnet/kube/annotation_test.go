@@ -35,6 +35,28 @@ func show(l subnet.Lease) string {
 	return fmt.Sprintf("subnets %s\nnode %s\npublic %s\nbackend %s\ndata %s\ndata6 %s\n", l.Subnets, l.Node, l.Addresses(), l.Backend, l.Data[0], l.Data[1])
 }
 
+// TestAnnotationOfWays holds that the ways of a lease come back, and that their annotation goes with them.
+func TestAnnotationOfWays(t *testing.T) {
+	notes := annotations{DefaultPrefix}
+	const ways = `[{"Type":"host-gw"},{"Type":"vxlan","Agreed":"VNI 1 at port 8472"}]`
+	n := noted("kube-subnet-manager true\nbackend-type host-gw\npublic-ip 192.0.2.1\nweft-ways "+ways+"\n", "10.5.1.0/24")
+	l, err := notes.lease(n)
+	if err != nil || l.Ways != ways {
+		t.Fatalf("read %q, %v", l.Ways, err)
+	}
+	if got := notes.encode(l.Attrs)[DefaultPrefix+"/weft-ways"]; got == nil || *got != ways {
+		t.Errorf("written as %v", got)
+	}
+	l.Ways = ""
+	if got, ok := notes.encode(l.Attrs)[DefaultPrefix+"/weft-ways"]; got != nil || !ok {
+		t.Errorf("the annotation of no ways is %v, %t: it has to go", got, ok)
+	}
+	n.Annotations[DefaultPrefix+"/weft-ways"] = "[{"
+	if _, err := notes.lease(n); err == nil || !strings.Contains(err.Error(), "weft-ways") {
+		t.Errorf("half a list gives %v", err)
+	}
+}
+
 // TestAnnotationsOfFlannel reads annotations as flanneld writes them, and writes the lease again: nothing may differ,
 // or taking over from flanneld would be seen by every peer.
 func TestAnnotationsOfFlannel(t *testing.T) {
