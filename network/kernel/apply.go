@@ -64,7 +64,9 @@ func (a *applier) apply(c Change) error {
 		a.addrs,
 		a.sysctls,
 		a.putEntries, // before routes, so that no packet meets a route without them
+		a.putPeers,
 		a.putRoutes,
+		a.dropPeers,
 		a.dropOthers,
 	}
 	for _, step := range steps {
@@ -121,6 +123,9 @@ func (c Change) deviceNames() []string {
 			names[v.Link] = true
 		}
 		for _, v := range s.Forwards {
+			names[v.Link] = true
+		}
+		for _, v := range s.WireGuardPeers {
 			names[v.Link] = true
 		}
 	}

@@ -34,6 +34,9 @@ func seen[K comparable, V Object[K]](seen, gone *Set[K, V], v V) {
 
 func (w *watcher) takeLink(d device, deleted bool) {
 	old, known := w.devices[d.index]
+	if d.isWireGuard() && !deleted {
+		d = w.filled(d)
+	}
 	if deleted {
 		delete(w.devices, d.index)
 	} else {
@@ -55,6 +58,15 @@ func (w *watcher) takeLink(d device, deleted bool) {
 	if w.hasAddr(d.index) {
 		w.events.Uplink = true
 	}
+}
+
+// filled adds what only WireGuard itself tells of the device. Where it cannot be asked, everything is to be looked at again.
+func (w *watcher) filled(d device) device {
+	one := devices{d.index: d}
+	if _, err := w.kernel.fillWireGuard(one); err != nil {
+		w.events.All = true
+	}
+	return one[d.index]
 }
 
 // takeOurLink notes what happened to a device of ours, if old or d is one.

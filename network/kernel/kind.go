@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -22,6 +23,7 @@ type kind struct {
 	remake func(have, want Link) bool                    // tells whether they differ in what the kernel cannot change
 	rivals func(x, y Link) bool                          // tells whether the kernel refuses two such devices beside each other
 	create func(k *Kernel, name string) error            // makes the bare device where rtnetlink cannot
+	set    func(a *applier, l Link) error                // sets what rtnetlink cannot, before the device is set up and when it is changed
 }
 
 const (
@@ -51,6 +53,7 @@ var kinds = [...]kind{{
 	holder: "on Debian and Ubuntu linux-modules, on RHEL kernel-modules; kernels have it since 5.6",
 	wanted: func(l Link) bool { return l.WireGuard != WireGuard{} },
 	words:  func(l Link) string { return l.WireGuard.String() },
+	set:    (*applier).configureWireGuard,
 }, {
 	name: "tun", isName: oneOf("flannel0", "flannel-v6.0"), module: "tun", holder: moduleHolder,
 	wanted: func(l Link) bool { return l.TUN },
@@ -114,8 +117,11 @@ func isNumber(s string) bool {
 	return err == nil
 }
 
+// ErrNoKind is in the error of a device that the kernel cannot make because it has no devices of that kind at all.
+var ErrNoKind = errors.New("the kernel has no")
+
 // lacking explains a refusal of a kernel that does not know the kind.
 func (k *kind) lacking(err error) error {
-	return fmt.Errorf("%w: the kernel has no %s; load the module with modprobe %s, or install the package that holds it (%s)",
-		err, k.name, k.module, k.holder)
+	return fmt.Errorf("%w: %w %s; load the module with modprobe %s, or install the package that holds it (%s)",
+		err, ErrNoKind, k.name, k.module, k.holder)
 }

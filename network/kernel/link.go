@@ -132,10 +132,13 @@ func (a *applier) makeLink(l Link, parent int) error {
 		w.unnest(inet6)
 		w.unnest(families)
 	})
+	if err == nil && l.kind().set != nil {
+		err = l.kind().set(a, l)
+	}
 	if err != nil || !l.Up && l.kind().create == nil {
 		return err
 	}
-	return a.request(func(err error) { a.failed(false, l, err) }, func(w *writer) {
+	return a.request(func(err error) { a.failed(false, l, l.explain(err)) }, func(w *writer) {
 		beginLink(w, unix.RTM_NEWLINK, 0, 0, upFlag(l), unix.IFF_UP)
 		w.text(unix.IFLA_IFNAME, l.Name)
 		if l.MTU != 0 && l.kind().create != nil {
@@ -212,7 +215,12 @@ func (a *applier) inTheWay(l Link, err error) error {
 
 // changeLink makes d as l says, in place. The kernel takes the properties of a kind in a message of their own only.
 func (a *applier) changeLink(l Link, d device, parent int) error {
-	fail := func(err error) { a.failed(false, l, err) }
+	fail := func(err error) { a.failed(false, l, l.explain(err)) }
+	if l.kind().set != nil {
+		if err := l.kind().set(a, l); err != nil {
+			return err
+		}
+	}
 	if l.kind().encode != nil && (d.link(a.all).ofKind() != l.ofKind() || d.parent != parent) {
 		err := a.request(fail, func(w *writer) {
 			beginLink(w, unix.RTM_NEWLINK, 0, d.index, 0, 0)

@@ -106,6 +106,9 @@ func (k *Kernel) list(ctx context.Context, scope Scope) (s State, err error) {
 	if err != nil {
 		return s, err
 	}
+	if s.WireGuardPeers, err = k.fillWireGuard(all); err != nil {
+		return s, err
+	}
 	for _, index := range all.ours() {
 		s.Links.Add(all[index].link(all))
 		if err := k.listDevice(ctx, index, all[index].name, kindNamed(all[index].kind).fdb, &s); err != nil {

@@ -2,7 +2,6 @@ package kernel
 
 import (
 	"encoding/base64"
-	"fmt"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -146,6 +145,3 @@ type WireGuardTraffic struct {
 	Received  uint64         // bytes of outer packets' content
 	Sent      uint64
 }
-
-// ErrNoWireGuard says that the kernel has no WireGuard at all, as opposed to a device that it refuses.
-var ErrNoWireGuard = fmt.Errorf("the kernel has no wireguard")

@@ -116,6 +116,9 @@ func (w *watcher) reset(ctx context.Context) (err error) {
 	if w.devices, err = k.socket.devices(ctx); err != nil {
 		return err
 	}
+	if _, err := k.fillWireGuard(w.devices); err != nil {
+		return err
+	}
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
 		addrs, err := k.socket.addrs(ctx, family, 0)
 		if err != nil {

@@ -1,0 +1,292 @@
+package kernel
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"golang.zx2c4.com/wireguard/wgctrl"
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+)
+
+// freshFor is how long keys that two peers have agreed on are in use: REJECT_AFTER_TIME of the protocol is 180 s, and
+// the attempts to agree on new ones may take some more.
+const freshFor = 200 * time.Second
+
+// withWireGuard calls f with a client for the WireGuard devices of the namespace. Only devices that the kernel has by
+// that kind may be asked for: the client would look for others in the file system, which other namespaces may share.
+func (k *Kernel) withWireGuard(f func(*wgctrl.Client) error) error {
+	return k.Inside(func() error {
+		c, err := wgctrl.New()
+		if err != nil {
+			return fmt.Errorf("open the WireGuard socket: %w", err)
+		}
+		defer c.Close()
+		return f(c)
+	})
+}
+
+// isWireGuard tells whether the device is one of ours that the kernel keeps peers in.
+func (d device) isWireGuard() bool { return d.kind == "wireguard" && d.isOurs() }
+
+// fillWireGuard reads what rtnetlink does not tell of our WireGuard devices in all, and returns their peers. A device that is
+// gone by now is left as it is.
+func (k *Kernel) fillWireGuard(all devices) (Set[WireGuardPeerKey, WireGuardPeer], error) {
+	var peers Set[WireGuardPeerKey, WireGuardPeer]
+	err := k.eachWireGuard(all, func(index int, d *wgtypes.Device) {
+		filled := all[index]
+		filled.as.WireGuard = WireGuard{PrivateKey: Key(d.PrivateKey), Port: uint16(d.ListenPort), Mark: uint32(d.FirewallMark)}
+		all[index] = filled
+		peers.grow(len(d.Peers))
+		now := time.Now()
+		for i := range d.Peers {
+			peers.Add(listedPeer(filled.name, &d.Peers[i], now))
+		}
+	})
+	return peers, err
+}
+
+// eachWireGuard calls f with each of our WireGuard devices in all.
+func (k *Kernel) eachWireGuard(all devices, f func(index int, d *wgtypes.Device)) error {
+	var ours []int
+	for _, index := range all.ours() {
+		if all[index].isWireGuard() {
+			ours = append(ours, index)
+		}
+	}
+	if len(ours) == 0 {
+		return nil
+	}
+	return k.withWireGuard(func(c *wgctrl.Client) error {
+		for _, index := range ours {
+			d, err := c.Device(all[index].name)
+			switch {
+			case errors.Is(err, os.ErrNotExist):
+			case err != nil:
+				return fmt.Errorf("read WireGuard device %s: %w", all[index].name, err)
+			default:
+				f(index, d)
+			}
+		}
+		return nil
+	})
+}
+
+// listedPeer returns a peer as the kernel tells it.
+func listedPeer(link string, p *wgtypes.Peer, now time.Time) WireGuardPeer {
+	allowed := make([]netip.Prefix, 0, len(p.AllowedIPs))
+	for i := range p.AllowedIPs {
+		allowed = append(allowed, prefixOf(&p.AllowedIPs[i]))
+	}
+	peer := WireGuardPeer{
+		Link: link, PublicKey: PublicKey(p.PublicKey), PSK: Key(p.PresharedKey), Keepalive: uint16(p.PersistentKeepaliveInterval / time.Second),
+		Allowed: AllowedText(allowed...), Listed: true, Fresh: now.Sub(p.LastHandshakeTime) < freshFor,
+	}
+	if e := endpointOf(p.Endpoint); e.IsValid() {
+		peer.Endpoints = EndpointText(e)
+	}
+	return peer
+}
+
+func prefixOf(n *net.IPNet) netip.Prefix {
+	a, _ := netip.AddrFromSlice(n.IP)
+	bits, _ := n.Mask.Size()
+	return netip.PrefixFrom(a.Unmap(), bits)
+}
+
+func endpointOf(u *net.UDPAddr) netip.AddrPort {
+	if u == nil {
+		return netip.AddrPort{}
+	}
+	e := u.AddrPort()
+	return netip.AddrPortFrom(e.Addr().Unmap(), e.Port())
+}
+
+// WireGuardTraffic lists what our WireGuard devices count, by device and public key.
+func (k *Kernel) WireGuardTraffic(ctx context.Context) ([]WireGuardTraffic, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	all, err := k.socket.devices(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var list []WireGuardTraffic
+	err = k.eachWireGuard(all, func(index int, d *wgtypes.Device) {
+		for _, p := range d.Peers {
+			t := WireGuardTraffic{
+				Link: all[index].name, PublicKey: PublicKey(p.PublicKey), Endpoint: endpointOf(p.Endpoint),
+				Received: uint64(p.ReceiveBytes), Sent: uint64(p.TransmitBytes),
+			}
+			if !p.LastHandshakeTime.IsZero() {
+				t.Handshake = p.LastHandshakeTime.Unix()
+			}
+			list = append(list, t)
+		}
+	})
+	slices.SortFunc(list, func(x, y WireGuardTraffic) int {
+		return cmp.Or(cmp.Compare(x.Link, y.Link), slices.Compare(x.PublicKey[:], y.PublicKey[:]))
+	})
+	return list, err
+}
+
+// configureWireGuard gives the WireGuard device l its key, port and mark where they differ. Another private key ends what was agreed
+// on with all peers, so that it is not set again and again.
+func (a *applier) configureWireGuard(l Link) error {
+	return a.withWireGuard(func(c *wgctrl.Client) error {
+		d, err := c.Device(l.Name)
+		if err != nil {
+			a.failed(false, l, fmt.Errorf("read WireGuard device: %w", err))
+			return nil
+		}
+		var config wgtypes.Config
+		differs := false
+		if key := wgtypes.Key(l.WireGuard.PrivateKey); d.PrivateKey != key {
+			config.PrivateKey, differs = &key, true
+		}
+		if port := int(l.WireGuard.Port); d.ListenPort != port {
+			config.ListenPort, differs = &port, true
+		}
+		if mark := int(l.WireGuard.Mark); d.FirewallMark != mark {
+			config.FirewallMark, differs = &mark, true
+		}
+		if !differs {
+			return nil
+		}
+		if err := c.ConfigureDevice(l.Name, config); err != nil {
+			a.failed(false, l, l.explain(err))
+		}
+		return nil
+	})
+}
+
+// explain says what would help against an error from setting up a device.
+func (l Link) explain(err error) error {
+	if !errors.Is(err, unix.EADDRINUSE) || l.WireGuard == (WireGuard{}) {
+		return err
+	}
+	return fmt.Errorf("%w: another program on this host has UDP port %d, and ss -lunp shows which; stop it, or give the "+
+		"backend another port", err, l.WireGuard.Port)
+}
+
+// byLink returns the peers of set by their devices, those alone that the kernel keeps peers in.
+func (a *applier) byLink(set Set[WireGuardPeerKey, WireGuardPeer]) map[string][]WireGuardPeer {
+	links := map[string][]WireGuardPeer{}
+	for _, p := range set {
+		if a.all[a.index[p.Link]].isWireGuard() {
+			links[p.Link] = append(links[p.Link], p)
+		}
+	}
+	return links
+}
+
+// putPeers makes peers or changes them, in what differs alone: whoever is in contact stays so. What another peer may send from goes
+// over to the one that it is given to, without a moment in which neither may.
+func (a *applier) putPeers(c Change) error {
+	for _, p := range sorted(c.Put.WireGuardPeers) {
+		if a.index[p.Link] == 0 {
+			a.failed(false, p, errNoDevice(p.Link))
+		}
+	}
+	links := a.byLink(c.Put.WireGuardPeers)
+	if len(links) == 0 {
+		return nil
+	}
+	return a.withWireGuard(func(c *wgctrl.Client) error {
+		for _, name := range slices.Sorted(maps.Keys(links)) {
+			d, err := c.Device(name)
+			if err != nil {
+				return fmt.Errorf("read WireGuard device %s: %w", name, err)
+			}
+			have := map[wgtypes.Key]*wgtypes.Peer{}
+			for i := range d.Peers {
+				have[d.Peers[i].PublicKey] = &d.Peers[i]
+			}
+			configs := make([]wgtypes.PeerConfig, 0, len(links[name]))
+			for _, p := range links[name] {
+				configs = append(configs, p.config(have[wgtypes.Key(p.PublicKey)]))
+			}
+			a.configurePeers(c, false, links[name], configs)
+		}
+		return nil
+	})
+}
+
+// dropPeers takes peers away. A device that has gone has taken them along.
+func (a *applier) dropPeers(c Change) error {
+	links := a.byLink(c.Drop.WireGuardPeers)
+	if len(links) == 0 {
+		return nil
+	}
+	return a.withWireGuard(func(c *wgctrl.Client) error {
+		for _, name := range slices.Sorted(maps.Keys(links)) {
+			configs := make([]wgtypes.PeerConfig, 0, len(links[name]))
+			for _, p := range links[name] {
+				configs = append(configs, wgtypes.PeerConfig{PublicKey: wgtypes.Key(p.PublicKey), Remove: true})
+			}
+			a.configurePeers(c, true, links[name], configs)
+		}
+		return nil
+	})
+}
+
+// configurePeers sends all at once, and one by one where that fails, to tell which is to blame.
+func (a *applier) configurePeers(c *wgctrl.Client, drop bool, peers []WireGuardPeer, configs []wgtypes.PeerConfig) {
+	link := peers[0].Link
+	if c.ConfigureDevice(link, wgtypes.Config{Peers: configs}) == nil {
+		return
+	}
+	for i := range peers {
+		err := c.ConfigureDevice(link, wgtypes.Config{Peers: configs[i : i+1]})
+		if err != nil && !(drop && errors.Is(err, os.ErrNotExist)) {
+			a.failed(drop, peers[i], err)
+		}
+	}
+}
+
+// config returns what makes the peer as p says, where the kernel holds have; nil if it holds none.
+func (p WireGuardPeer) config(have *wgtypes.Peer) wgtypes.PeerConfig {
+	c := wgtypes.PeerConfig{PublicKey: wgtypes.Key(p.PublicKey)}
+	if have == nil {
+		have = &wgtypes.Peer{}
+		p.Stay = false
+	}
+	if psk := wgtypes.Key(p.PSK); psk != have.PresharedKey {
+		c.PresharedKey = &psk
+	}
+	if k := time.Duration(p.Keepalive) * time.Second; k != have.PersistentKeepaliveInterval {
+		c.PersistentKeepaliveInterval = &k
+	}
+	if list := p.EndpointList(); len(list) > 0 && !p.Stay && !slices.Contains(list, endpointOf(have.Endpoint)) {
+		c.Endpoint = net.UDPAddrFromAddrPort(list[0])
+	}
+	want := p.AllowedList()
+	var more []net.IPNet
+	kept := 0
+	for _, w := range want {
+		if slices.ContainsFunc(have.AllowedIPs, func(n net.IPNet) bool { return prefixOf(&n) == w }) {
+			kept++
+		} else {
+			more = append(more, ipNet(w))
+		}
+	}
+	c.AllowedIPs = more
+	if kept < len(have.AllowedIPs) { // the kernel can only take all away at once
+		c.ReplaceAllowedIPs, c.AllowedIPs = true, nil
+		for _, w := range want {
+			c.AllowedIPs = append(c.AllowedIPs, ipNet(w))
+		}
+	}
+	return c
+}
+
+func ipNet(p netip.Prefix) net.IPNet {
+	return net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}
