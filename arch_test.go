@@ -114,6 +114,9 @@ var foreign = map[string][]string{
 	"github.com/coreos/go-systemd/v22":       {"cmd/weftd"},
 	"github.com/spf13/cobra":                 {"cmd/"},
 	"github.com/spf13/pflag":                 {"cmd/"},
+	"golang.zx2c4.com/wireguard/conn":        {"network/engine/"},
+	"golang.zx2c4.com/wireguard/device":      {"network/engine/"},
+	"golang.zx2c4.com/wireguard/tun":         {"network/engine/"},
 	"github.com/google/go-cmp":               nil,
 	"testing":                                {"bench/"},
 }

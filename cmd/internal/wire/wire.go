@@ -4,10 +4,12 @@ package wire
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/weft-network/weft/backend"
 	"github.com/weft-network/weft/backend/alloc"
 	"github.com/weft-network/weft/backend/hostgw"
+	"github.com/weft-network/weft/backend/udp"
 	"github.com/weft-network/weft/backend/vxlan"
 	"github.com/weft-network/weft/subnet"
 )
@@ -21,14 +23,25 @@ func Backend(kind, config string) (backend.Backend, []string, error) {
 		return vxlan.New(config)
 	case hostgw.Kind:
 		return hostgw.New(config)
+	case udp.Kind:
+		return udp.New(config)
 	case alloc.Kind:
 		return alloc.New(config)
 	}
-	known := []string{vxlan.Kind, hostgw.Kind, alloc.Kind}
 	hint := ""
-	if n := subnet.Nearest(kind, known); n != "" {
+	if n := subnet.Nearest(kind, kinds()); n != "" {
 		hint = fmt.Sprintf("; did you mean %s?", n)
 	}
-	return nil, nil, fmt.Errorf("Backend.Type: %.40q is not a backend that this version has (%s, %s, %s)%s",
-		kind, known[0], known[1], known[2], hint)
+	return nil, nil, fmt.Errorf("Backend.Type: %.40q is not a backend that this version has (%s)%s",
+		kind, strings.Join(kinds(), ", "), hint)
+}
+
+// kinds are the types of all backends.
+func kinds() []string {
+	return []string{
+		vxlan.Kind,
+		hostgw.Kind,
+		udp.Kind,
+		alloc.Kind,
+	}
 }

@@ -1,0 +1,141 @@
+// Package udp is the backend that carries each packet of the pods in a UDP datagram of its own, as flannel's backend of
+// that name does: a TUN device for each address family, a route to it for each peer, and where the peer's packets go. It needs nothing of the
+// kernel but TUN. It knows what should be there, and refuses to know who moves the packets.
+package udp
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/weft-network/weft/backend"
+	"github.com/weft-network/weft/network/kernel"
+	"github.com/weft-network/weft/subnet"
+)
+
+// Kind is the backend type in net-conf.json and in leases.
+const Kind = "udp"
+
+// What the headers in front of a pod's packet add up to: UDP (8), and IP.
+const (
+	overheadInet  = 8 + 20
+	overheadInet6 = 8 + 40
+)
+
+// Backend is the udp backend with its checked config. The zero Backend is not of use; New makes one.
+type Backend struct {
+	port uint16
+}
+
+var _ backend.Backend = Backend{}
+
+// New checks config, the Backend object of net-conf.json. The error joins all mistakes; the warnings name keys that
+// are not known.
+func New(config string) (Backend, []string, error) {
+	r := backend.Read(config)
+	b := Backend{port: uint16(r.Int("Port", 8285, 1, 1<<16-1))}
+	warnings, err := r.Done()
+	if err != nil {
+		return Backend{}, warnings, err
+	}
+	return b, warnings, nil
+}
+
+// device is the name of the TUN device of a family; that of IPv4 is flannel's.
+func device(f subnet.Family) string {
+	if f == subnet.Inet6 {
+		return "flannel-v6.0"
+	}
+	return "flannel0"
+}
+
+// Agreed names what all nodes must have in common to reach each other.
+func (b Backend) Agreed() string { return fmt.Sprintf("port %d", b.port) }
+
+// Attrs announces the public addresses alone.
+func (b Backend) Attrs(n backend.Node) (subnet.Attrs, error) {
+	a, err := n.Announce(Kind)
+	if err != nil {
+		return subnet.Attrs{}, err
+	}
+	var errs []error
+	for _, f := range subnet.Families {
+		if n.Serves(f) {
+			errs = append(errs, b.check(n, f))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return subnet.Attrs{}, err
+	}
+	return a, nil
+}
+
+// Base adds the device of each family, its address, the first of the node's subnet, as a host address, and that what arrives
+// at the port goes into the device.
+func (b Backend) Base(n backend.Node, own subnet.Lease, s *kernel.State) error {
+	var errs []error
+	for _, f := range subnet.Families {
+		if !n.Serves(f) || !own.Subnets[f].IsValid() {
+			continue
+		}
+		if err := b.check(n, f); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		u, first := n.Uplinks[f], own.Subnets[f].Masked()
+		s.Links.Add(kernel.Link{Name: device(f), MTU: b.MTU(u), Up: true, TUN: true})
+		s.Addrs.Add(kernel.Addr{Link: device(f), Prefix: netip.PrefixFrom(first.Addr(), f.Bits())})
+		s.Datagrams.Add(kernel.Datagram{Link: device(f), Local: netip.AddrPortFrom(u.Addr, b.port), Subnet: first})
+	}
+	return errors.Join(errs...)
+}
+
+// check tells whether there can be a device of family f on n.
+func (b Backend) check(n backend.Node, f subnet.Family) error {
+	// Pods have one MTU, so that the device of IPv4 must suit IPv6 too.
+	least, what := 68, "IPv4" // RFC 791
+	if n.Networks[subnet.Inet6].Enabled() {
+		least, what = backend.MinMTUInet6, "IPv6 in the pods"
+	}
+	if u := n.Uplinks[f]; b.MTU(u) < least {
+		return fmt.Errorf("%s udp over %s would carry packets of %d bytes at most and %s needs %d: the uplink's MTU must be %d or more",
+			f, u.Link, b.MTU(u), what, least, least+b.Overhead(u.Addr))
+	}
+	return nil
+}
+
+// Peer adds for each family a route to the peer's subnet by the device, and where the packets go from there.
+func (b Backend) Peer(n backend.Node, peer subnet.Lease, s *kernel.State) error {
+	shared, err := n.Shared(&peer)
+	if err != nil {
+		return backend.Explain(peer, err)
+	}
+	var add kernel.State
+	for _, f := range subnet.Families {
+		if !shared[f] {
+			continue
+		}
+		dst := peer.Subnets[f].Masked()
+		add.Routes.Add(kernel.Route{Dst: dst, Metric: backend.Metric(dst), Link: device(f)})
+		add.Datagrams.Add(kernel.Datagram{Link: device(f), Local: netip.AddrPortFrom(n.Uplinks[f].Addr, b.port), Subnet: dst,
+			Remote: netip.AddrPortFrom(peer.PublicIP[f], b.port)})
+	}
+	if err := backend.Merge(s, add); err != nil {
+		return backend.Explain(peer, err)
+	}
+	return nil
+}
+
+// Overhead is 28 bytes over IPv4 and 48 over IPv6.
+func (b Backend) Overhead(outer netip.Addr) int {
+	if subnet.FamilyOf(outer) == subnet.Inet6 {
+		return overheadInet6
+	}
+	return overheadInet
+}
+
+// MTU is the uplink's less the overhead.
+func (b Backend) MTU(u backend.Uplink) int { return u.MTU - b.Overhead(u.Addr) }
+
+// Ports is the port that peers' packets arrive at.
+func (b Backend) Ports() []uint16 { return []uint16{b.port} }
