@@ -29,6 +29,9 @@ func main() {
 // run is the agent from its command line to its end. It returns nil when ctx ended it, or when only help or the
 // version was asked for.
 func run(ctx context.Context, args []string, env func(string) (string, bool), stdout, stderr io.Writer) error {
+	if len(args) > 0 && args[0] == moverCommand {
+		return move(ctx, args[1:], stderr)
+	}
 	o, err := parse(args, env)
 	switch {
 	case errors.Is(err, errHelp):

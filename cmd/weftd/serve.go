@@ -40,7 +40,7 @@ func serve(ctx context.Context, o options, log logrus.FieldLogger) error {
 	}
 	defer store.Close()
 	agent, err := network.New(network.Options{
-		Node: node, Store: store, StoreKind: kind, Backend: wire.Backend,
+		Node: node, Store: store, StoreKind: kind, Backend: wire.Backend, Engines: engines(o, log),
 		Firewall: o.firewall, FirewallResync: time.Duration(o.resync) * time.Second,
 		Uplink:     o.uplink,
 		Masquerade: o.ipMasq, RandomFully: !o.noRandomFully, Forward: o.forwardRules, Blackhole: o.blackhole,

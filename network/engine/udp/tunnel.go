@@ -1,0 +1,172 @@
+package udp
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"sync/atomic"
+
+	"golang.org/x/net/ipv4"
+	"golang.org/x/sys/unix"
+	"golang.org/x/time/rate"
+	"golang.zx2c4.com/wireguard/tun"
+)
+
+// room is what package tun needs in front of each packet.
+const room = 16
+
+// largest is the size of the largest packet.
+const largest = 1<<16 - 1
+
+// tunnel is a TUN device.
+type tunnel struct {
+	name   string
+	inet6  bool
+	device tun.Device
+	table  atomic.Pointer[table]
+	limit  *rate.Limiter // of complaints, as routers have one (RFC 1812, section 4.3.2.8)
+}
+
+// openTunnel attaches to the device name, which is there already.
+func openTunnel(name string, inet6 bool) (*tunnel, error) {
+	fd, err := attach(name)
+	if err != nil {
+		return nil, fmt.Errorf("attach to the TUN device %s: %w", name, err)
+	}
+	device, _, err := tun.CreateUnmonitoredTUNFromFD(fd)
+	if err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("set up the TUN device %s: %w", name, err)
+	}
+	t := &tunnel{name: name, inet6: inet6, device: device, limit: rate.NewLimiter(1000, 50)}
+	t.table.Store(&table{})
+	return t, nil
+}
+
+// iffPersist is the flag of a device that stays without a process, as TUNGETIFF tells it.
+const iffPersist = 0x0800
+
+// attach opens a persistent TUN device so that packets are exchanged with it.
+func attach(name string) (fd int, err error) {
+	if _, err := net.InterfaceByName(name); err != nil { // the kernel would make one
+		return -1, errors.New("there is no such device")
+	}
+	fd, err = unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("open /dev/net/tun: %w", err)
+	}
+	req, err := unix.NewIfreq(name)
+	if err == nil {
+		req.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI | unix.IFF_VNET_HDR)
+		err = unix.IoctlIfreq(fd, unix.TUNSETIFF, req)
+	}
+	switch {
+	case errors.Is(err, unix.EBUSY):
+		err = fmt.Errorf("another process holds it, such as a flanneld that still runs: %w", err)
+	case err == nil:
+		if err = unix.IoctlIfreq(fd, unix.TUNGETIFF, req); err == nil && req.Uint16()&iffPersist == 0 {
+			err = errors.New("it has gone")
+		}
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// outbound sends what the kernel routes to the device, until the device has gone or is closed. The error says why.
+func (t *tunnel) outbound() error {
+	packets := make([][]byte, t.device.BatchSize())
+	for i := range packets {
+		packets[i] = make([]byte, room+largest)
+	}
+	sizes := make([]int, len(packets))
+	out := newSending(len(packets))
+	for {
+		n, err := t.device.Read(packets, sizes, room)
+		var broken *os.PathError
+		if n == 0 && (errors.Is(err, os.ErrClosed) || errors.As(err, &broken)) {
+			return err
+		} // else it is a packet that package tun does not understand
+		table := t.table.Load()
+		for i := range n {
+			t.send(table, packets[i][room:room+sizes[i]], out)
+		}
+		out.flush()
+	}
+}
+
+// send puts one packet of the kernel's into out, or complains to the kernel.
+func (t *tunnel) send(table *table, raw []byte, out *sending) {
+	p, ok := packet(raw).trimmed()
+	if !ok || p.isInet6() != t.inet6 {
+		return
+	}
+	dst := p.destination()
+	r := table.lookup(dst)
+	switch {
+	case r == nil:
+		if !dst.IsMulticast() { // the kernel tells neighbours and routers of every device
+			t.complain(table, p, noRoute(), dst)
+		}
+	case !p.hop():
+		t.complain(table, p, expired(), r.subnet.Addr())
+	default:
+		out.add(r, p)
+	}
+}
+
+// complain tells the source of p on this side. The kernel takes no IPv4 packet that has an address of its own for a source, as
+// the device's is; far, which it routes to this device, does for it.
+func (t *tunnel) complain(table *table, p packet, c complaint, far netip.Addr) {
+	if !p.mayComplain() || !t.limit.Allow() {
+		return
+	}
+	from := far
+	if t.inet6 && table.self.IsValid() {
+		from = table.self
+	}
+	b := p.complain(make([]byte, room, room+1280), c, from)
+	t.device.Write([][]byte{b}, room) // lost as any packet may be
+}
+
+// sending gathers datagrams that leave by one socket.
+type sending struct {
+	socket   *socket
+	messages []ipv4.Message // those of ipv6 are the same type
+	n        int
+}
+
+func newSending(n int) *sending {
+	s := &sending{messages: make([]ipv4.Message, n)}
+	for i := range s.messages {
+		s.messages[i].Buffers = make([][]byte, 1)
+	}
+	return s
+}
+
+// add takes p, which must not change before flush.
+func (s *sending) add(r *route, p packet) {
+	if s.socket != r.socket || s.n == len(s.messages) {
+		s.flush()
+		s.socket = r.socket
+	}
+	s.messages[s.n].Buffers[0], s.messages[s.n].Addr = p, r.remote
+	s.n++
+}
+
+// flush sends what was added. A datagram that cannot be sent is lost; those behind it are not.
+func (s *sending) flush() {
+	for rest := s.messages[:s.n]; len(rest) > 0; {
+		n, err := s.socket.batch.WriteBatch(rest, 0)
+		n = max(n, 0)
+		if err != nil {
+			n++
+		}
+		rest = rest[min(n, len(rest)):]
+	}
+	s.n = 0
+}
