@@ -1,6 +1,6 @@
 package kernel
 
-import "fmt"
+import "strings"
 
 // Command is what the operator's own commands make true: Run was run and has succeeded, and Undo is run when that is no longer wanted. A
 // shell runs them as they were configured; what they work on they find in the environment and on standard input alone.
@@ -16,5 +16,12 @@ type Command struct {
 // Key returns the name.
 func (c Command) Key() string { return c.Name }
 
-// String names the command and what it works on. Its text, and its input, may be long and are nobody else's business.
-func (c Command) String() string { return fmt.Sprintf("command for %s", c.Name) }
+// String says what the command is for and what it is told in the environment. Its text and its input may be long, and hold
+// what is no business of a log.
+func (c Command) String() string {
+	s := "command for " + c.Name
+	if c.Env != "" {
+		s += " with " + strings.ReplaceAll(c.Env, "\n", " ")
+	}
+	return s
+}
