@@ -54,12 +54,49 @@ func New(config string) (Backend, []string, error) {
 	if err != nil {
 		return Backend{}, warnings, err
 	}
-	b.devices = [2]string{subnet.Inet: fmt.Sprintf("flannel.%d", b.vni), subnet.Inet6: fmt.Sprintf("flannel-v6.%d", b.vni)}
+	b.name("")
 	return b, warnings, nil
+}
+
+// name names the devices. They end in a suffix where another device has the same VNI at another port.
+func (b *Backend) name(suffix string) {
+	b.devices = [2]string{subnet.Inet: fmt.Sprintf("flannel.%d%s", b.vni, suffix), subnet.Inet6: fmt.Sprintf("flannel-v6.%d%s", b.vni, suffix)}
+}
+
+// Renamed returns b with a suffix at the end of its devices' names.
+func (b Backend) Renamed(suffix string) backend.Backend {
+	b.name(suffix)
+	return b
 }
 
 // Agreed names what all nodes must have in common to reach each other.
 func (b Backend) Agreed() string { return fmt.Sprintf("VNI %d at port %d", b.vni, b.port) }
+
+// Fits tells whether data are of the same VNI, so far as they tell it.
+func (b Backend) Fits(data [2]string) bool {
+	for _, text := range data {
+		if text == "" {
+			continue
+		}
+		if v, err := parse(text); err == nil && !v.speaks(b.vni) {
+			return false
+		}
+	}
+	return true
+}
+
+// Like returns a config with the VNI that data tell.
+func (Backend) Like(data [2]string) string {
+	for _, text := range data {
+		if text == "" {
+			continue
+		}
+		if v, err := parse(text); err == nil && v.vni > 1 {
+			return fmt.Sprintf(`{"VNI":%d}`, v.vni)
+		}
+	}
+	return "{}"
+}
 
 // Attrs announces the VNI and the MAC of each family's device. A MAC that the lease carries already is kept.
 func (b Backend) Attrs(n backend.Node) (subnet.Attrs, error) {

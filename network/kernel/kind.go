@@ -100,15 +100,17 @@ func oneOf(names ...string) func(string) bool {
 	return func(name string) bool { return slices.Contains(names, name) }
 }
 
-// isVXLANName tells the names flannel.<VNI> and flannel-v6.<VNI>, with p<port> at the end where the same VNI is in use
-// at two ports.
+// isVXLANName tells the names flannel.<VNI> and flannel-v6.<VNI>, with a letter from b on at the end where the same VNI is in use at
+// two ports.
 func isVXLANName(name string) bool {
 	rest, ok := strings.CutPrefix(name, "flannel.")
 	if !ok {
 		rest, ok = strings.CutPrefix(name, "flannel-v6.")
 	}
-	vni, port, at := strings.Cut(rest, "p")
-	return ok && isNumber(vni) && (!at || isNumber(port))
+	if last := len(rest) - 1; last > 0 && rest[last] >= 'b' && rest[last] <= 'z' {
+		rest = rest[:last]
+	}
+	return ok && isNumber(rest)
 }
 
 // isNumber tells whether s is nothing but digits, and not too many of them for a VNI or port.

@@ -14,10 +14,10 @@ import (
 // A device is ours by its name and kind together.
 func TestOurNames(t *testing.T) {
 	for name, want := range map[string][]string{
-		"flannel.1": {"vxlan"}, "flannel.16777215": {"vxlan"}, "flannel-v6.1": {"vxlan"}, "flannel.1p8473": {"vxlan"},
-		"flannel-v6.1p8473": {"vxlan"}, "flannel.ipip": {"ipip"}, "flannel-v6.ipip": {"ip6tnl"}, "flannel-wg": {"wireguard"},
+		"flannel.1": {"vxlan"}, "flannel.16777215": {"vxlan"}, "flannel-v6.1": {"vxlan"}, "flannel.1b": {"vxlan"},
+		"flannel-v6.1z": {"vxlan"}, "flannel.ipip": {"ipip"}, "flannel-v6.ipip": {"ip6tnl"}, "flannel-wg": {"wireguard"},
 		"flannel-wg-v6": {"wireguard"}, "flannel0": {"tun"}, "flannel-v6.0": {"vxlan", "tun"},
-		"flannel.": nil, "flannel.1a": nil, "flannel.1p": nil, "flannel.p1": nil, "flannel.1p2p3": nil, "flannel.+1": nil, "flannel1": nil,
+		"flannel.": nil, "flannel.1a": nil, "flannel.1bc": nil, "flannel.b": nil, "flannel.b1": nil, "flannel.+1": nil, "flannel1": nil,
 		"xflannel.1": nil, "flannel-v6.": nil, "flannel-wg1": nil, "tunl0": nil, "ip6tnl0": nil, "wg0": nil, "tun0": nil, "": nil,
 	} {
 		var got []string
