@@ -20,6 +20,8 @@ type loop struct {
 	have     bool // config is set
 	backends map[string]backend.Backend
 
+	prepared preparation // for the backend of the config
+
 	self    subnet.Self // by which the uplinks were chosen
 	uplinks [2]backend.Uplink
 	up      bool // uplinks are set
@@ -45,6 +47,9 @@ func (a *Agent) pass(ctx context.Context) error {
 		return nil // another text rings the bell
 	}
 	if err := a.findUplinks(ctx, n.self, h.uplink); err != nil && !l.up {
+		return a.fail(err)
+	}
+	if err := a.prepare(ctx); err != nil {
 		return a.fail(err)
 	}
 	own, err := a.lease(n)

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/netip"
@@ -28,6 +29,9 @@ type Options struct {
 	// Engines keep what backends ask for and the kernel does not hold by itself. They are closed by nobody: what they keep stays
 	// when the agent ends.
 	Engines []Engine
+	// Prepare runs a command that a backend needs to have run before the node is announced, and returns what the command wrote. It is
+	// called in the agent's network namespace; nil runs none, and such a backend cannot be used.
+	Prepare func(context.Context, kernel.Command) (string, error)
 	// Firewall is how firewall rules are kept: "nftables", "iptables", or "auto", which lets EnableNFTables of
 	// net-conf.json decide, else the host; "" is "auto".
 	Firewall       string
