@@ -9,31 +9,14 @@ import (
 	"github.com/weft-network/weft/subnet"
 )
 
-// MinMTUInet6 is the smallest MTU that IPv6 works with (RFC 8200, section 5); the kernel turns IPv6 off on a device below it.
-const MinMTUInet6 = 1280
-
-// MTU is the size in bytes of the largest packet that n's pods may send: the smallest that fits through b over the
-// uplinks of the families in use. It is 0 where there is no such uplink.
-func MTU(b Backend, n Node) int {
-	smallest := 0
-	for _, f := range subnet.Families {
-		if !n.Serves(f) {
-			continue
-		}
-		if m := b.MTU(n.Uplinks[f]); smallest == 0 || m < smallest {
-			smallest = m
-		}
-	}
-	return smallest
-}
-
 // Serves tells whether n takes part in the overlay of family f: the cluster uses it and n has an uplink for it.
 func (n *Node) Serves(f subnet.Family) bool {
 	return n.Networks[f].Enabled() && n.Uplinks[f].Valid()
 }
 
-// Announce returns the Attrs that name kind and n's public addresses in the families that the cluster uses. It is an
-// error if n has no uplink for one of them, because peers could not reach that half of its pods.
+// Announce returns the Attrs that name kind, n's public addresses in the families that the cluster uses, and the MTU of
+// the uplinks that have them. It is an error if n has no uplink for one of them, because peers could not reach that half
+// of its pods.
 func (n *Node) Announce(kind string) (subnet.Attrs, error) {
 	a := subnet.Attrs{Backend: kind}
 	var errs []error
@@ -44,6 +27,9 @@ func (n *Node) Announce(kind string) (subnet.Attrs, error) {
 			errs = append(errs, fmt.Errorf("no uplink with an %s address, which network %s needs", f, n.Networks[f].Prefix))
 		default:
 			a.PublicIP[f] = n.Uplinks[f].Public
+			if m := n.Uplinks[f].MTU; a.MTU == 0 || m < a.MTU {
+				a.MTU = m
+			}
 		}
 	}
 	return a, errors.Join(errs...)
@@ -94,6 +80,13 @@ func address(a netip.Addr) string {
 		return "(none)"
 	}
 	return a.String()
+}
+
+// Direct is the route to peer's subnet on the uplink itself, without a tunnel, held to what the peer's uplink takes.
+func (n *Node) Direct(f subnet.Family, peer *subnet.Lease) kernel.Route {
+	r := Direct(n.Uplinks[f], peer.Subnets[f], peer.PublicIP[f])
+	r.MTU = n.RouteMTU(f, peer, func(u Uplink) int { return u.MTU })
+	return r
 }
 
 // Direct is the route to a peer's subnet on the uplink itself, without a tunnel.

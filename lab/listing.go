@@ -155,7 +155,11 @@ func routeLine(r netlink.Route, names map[int]string) string {
 		words = append(words, fmt.Sprintf("metric %d", r.Priority))
 	}
 	if r.MTU != 0 {
-		words = append(words, fmt.Sprintf("mtu %d", r.MTU))
+		lock := ""
+		if r.MTULock {
+			lock = "lock "
+		}
+		words = append(words, fmt.Sprintf("mtu %s%d", lock, r.MTU))
 	}
 	if r.Flags&unix.RTNH_F_ONLINK != 0 {
 		words = append(words, "onlink")

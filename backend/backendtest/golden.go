@@ -3,6 +3,7 @@
 package backendtest
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -145,7 +146,8 @@ func node(t *testing.T, text string) (backend.Node, subnet.Lease) {
 		}
 	}
 	unmarshal(t, text, &raw)
-	n := backend.Node{Name: raw.Name, Kept: subnet.Attrs{Backend: raw.Kept.Backend, Data: data(raw.Kept.Data)}}
+	n := backend.Node{Name: raw.Name, Kept: subnet.Attrs{Backend: raw.Kept.Backend, Data: data(raw.Kept.Data)},
+		WireGuardKey: kernel.Key(sha256.Sum256([]byte(raw.Name)))}
 	for _, p := range raw.Network {
 		n.Networks[subnet.FamilyOf(p.Addr())].Prefix = p
 	}
@@ -166,9 +168,10 @@ func lease(t *testing.T, text, kind string) subnet.Lease {
 		PublicIP []netip.Addr
 		Backend  string
 		Data     [2]json.RawMessage
+		MTU      int // of its uplink
 	}{Backend: kind}
 	unmarshal(t, text, &raw)
-	l := subnet.Lease{Subnets: subnets(raw.Subnet), Attrs: subnet.Attrs{Node: raw.Node, Backend: raw.Backend, Data: data(raw.Data)}}
+	l := subnet.Lease{Subnets: subnets(raw.Subnet), Attrs: subnet.Attrs{Node: raw.Node, Backend: raw.Backend, Data: data(raw.Data), MTU: raw.MTU}}
 	for _, a := range raw.PublicIP {
 		l.PublicIP[subnet.FamilyOf(a)] = a
 	}

@@ -52,7 +52,7 @@ func (Backend) Peer(n backend.Node, peer subnet.Lease, s *kernel.State) error {
 				f, public, u.Link, networks(u.OnLink)))
 			continue
 		}
-		add.Routes.Add(backend.Direct(u, peer.Subnets[f], public))
+		add.Routes.Add(n.Direct(f, &peer))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return backend.Explain(peer, err)

@@ -52,9 +52,9 @@ func (b Backend) Peer(n backend.Node, peer subnet.Lease, s *kernel.State) error 
 
 // entries returns what the peer needs in family f.
 func (b Backend) entries(n *backend.Node, f subnet.Family, peer *subnet.Lease) (entries, error) {
-	u, dst, public := &n.Uplinks[f], peer.Subnets[f].Masked(), peer.PublicIP[f]
-	if b.directRouting && u.Reaches(public) {
-		return entries{route: backend.Direct(*u, dst, public)}, nil
+	dst, public := peer.Subnets[f].Masked(), peer.PublicIP[f]
+	if b.directRouting && n.Uplinks[f].Reaches(public) {
+		return entries{route: n.Direct(f, peer)}, nil
 	}
 	v, err := parse(peer.Data[f])
 	switch {
@@ -67,7 +67,9 @@ func (b Backend) entries(n *backend.Node, f subnet.Family, peer *subnet.Lease) (
 	}
 	link, gateway := b.devices[f], dst.Addr()
 	return entries{
-		route:     kernel.Route{Dst: dst, Metric: backend.Metric(dst), Via: gateway, Link: link, OnLink: true},
+		route: kernel.Route{
+			Dst: dst, Metric: backend.Metric(dst), Via: gateway, Link: link, OnLink: true, MTU: n.RouteMTU(f, peer, b.MTU),
+		},
 		tunnel:    true,
 		neighbour: kernel.Neighbour{Link: link, IP: gateway, MAC: v.mac},
 		forward:   kernel.Forward{Link: link, MAC: v.mac, Dst: public},

@@ -39,6 +39,14 @@ var breakages = []change{
 		r.Protocol = unix.RTPROT_BOOT
 		return netlink.RouteReplace(r)
 	}, func(e kernel.Events) bool { return e.Seen.Routes[kernel.RouteKey{Dst: subnet(false, 1)}].Foreign }},
+	{"route held to an MTU that is not locked", func(t *testing.T, h host) error {
+		r := h.route(t, subnet(false, 1))
+		r.MTU = 1400
+		return netlink.RouteReplace(r)
+	}, func(e kernel.Events) bool {
+		r := e.Seen.Routes[kernel.RouteKey{Dst: subnet(false, 1)}]
+		return r.MTU == 1400 && r.Loose
+	}},
 	{"all routes flushed", func(t *testing.T, h host) error {
 		for i := 1; i <= 3; i++ {
 			if err := netlink.RouteDel(h.route(t, subnet(false, i))); err != nil {

@@ -80,11 +80,16 @@ func (r *parsedRoute) setType(number uint8) bool {
 }
 
 func (r *parsedRoute) setMetrics(b []byte) {
+	locked := false
 	for kind, v := range attrs(b) {
-		if kind == unix.RTAX_MTU {
+		switch kind {
+		case unix.RTAX_MTU:
 			r.MTU = int(getU32(v))
+		case unix.RTAX_LOCK:
+			locked = getU32(v)&(1<<unix.RTAX_MTU) != 0
 		}
 	}
+	r.Loose = r.MTU != 0 && !locked
 }
 
 // isOurs tells whether r is Weft's: by its protocol, or because it is flannel's, which is known by its device or by
@@ -179,6 +184,7 @@ func encodeRoute(w *writer, kind, flags uint16, r Route, device int) {
 	}
 	if r.MTU != 0 && kind == unix.RTM_NEWROUTE {
 		metrics := w.nest(unix.RTA_METRICS)
+		w.u32(unix.RTAX_LOCK, 1<<unix.RTAX_MTU) // or IPv6 forwards whatever the device takes (ip6_dst_mtu_maybe_forward)
 		w.u32(unix.RTAX_MTU, uint32(r.MTU))
 		w.unnest(metrics)
 	}

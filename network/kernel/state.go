@@ -115,7 +115,8 @@ type Route struct {
 	Link    string     // name of the device; "" for all types but Unicast
 	OnLink  bool       // the gateway is taken to be on Link whatever the addresses there say
 	Src     netip.Addr // preferred source; invalid where the kernel chooses
-	MTU     int        // path MTU; 0 leaves it to the device
+	MTU     int        // of the path, locked: whoever sends or is forwarded is held to it; 0 leaves it to the device
+	Loose   bool       // as listed: the MTU is not locked, so that the kernel forwards larger packets; never set in a wanted state
 	Foreign bool       // as listed: it carries flannel's protocol (boot) in place of ours; never set in a wanted state
 }
 

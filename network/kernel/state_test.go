@@ -22,7 +22,7 @@ func TestStateInWords(t *testing.T) {
 link flannel.2 vxlan id 2 local 2001:db8::1 dev eth1 dstport 4789 gbp mtu 1400
 addr 10.5.0.0/32 dev flannel.1
 route 10.5.1.0/24 via 10.5.1.0 dev flannel.1 proto 87 onlink
-route 10.5.3.0/24 via 192.0.2.2 dev eth0 proto boot metric 5 src 192.0.2.1 mtu 1400
+route 10.5.3.0/24 via 192.0.2.2 dev eth0 proto boot metric 5 src 192.0.2.1 mtu lock 1400
 route unreachable fd00:5:0:2::/64 proto 87 metric 1024
 neigh 10.5.1.0 lladdr 0e:00:00:00:00:01 dev flannel.1 nud permanent
 fdb 0e:00:00:00:00:01 dev flannel.1 dst 198.18.0.1 self permanent

@@ -103,7 +103,11 @@ func (r Route) String() string {
 		fmt.Fprintf(&b, " src %s", r.Src)
 	}
 	if r.MTU != 0 {
-		fmt.Fprintf(&b, " mtu %d", r.MTU)
+		lock := "lock "
+		if r.Loose {
+			lock = ""
+		}
+		fmt.Fprintf(&b, " mtu %s%d", lock, r.MTU)
 	}
 	return b.String()
 }

@@ -40,7 +40,7 @@ func (b *bed) configure(text string) {
 
 // want is what the node with this number asks for: its addresses follow from the number.
 func (b *bed) want(number int) subnet.Want {
-	w := subnet.Want{Config: b.config, Attrs: subnet.Attrs{Node: nodeName(number), Backend: "vxlan"}}
+	w := subnet.Want{Config: b.config, Attrs: subnet.Attrs{Node: nodeName(number), Backend: "vxlan", MTU: 1500}}
 	for _, f := range subnet.Families {
 		if b.config.Networks[f].Enabled() {
 			w.Attrs.PublicIP[f] = address(f, number)

@@ -111,6 +111,7 @@ func claimChanged(b *bed) {
 		b.Errorf("node with %s has another address; its lease is %s, the picture\n%s", own.Subnets, showLease(moved), show(p))
 	}
 	changed.Attrs.Data[subnet.Inet] = `{"VNI":1,"VtepMAC":"0e:00:00:00:00:ff"}`
+	changed.Attrs.MTU = 9000
 	moved = b.claim(s, changed)
 	p = w.untilLease(moved)
 	if moved.Subnets != own.Subnets || len(p.Leases) != 1 {
