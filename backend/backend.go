@@ -38,6 +38,9 @@ type Node struct {
 	Uplinks  [2]Uplink    // indexed by subnet.Family; the zero Uplink where the node has no address of that family
 	Kept     subnet.Attrs // what this node's lease says already; zero if there is none
 	Prepared string       // what came of Prepare, of a backend that is a Preparer
+
+	// WireGuardKey is the private key of the node for WireGuard. It is zero where no backend of the node needs one.
+	WireGuardKey kernel.Key
 }
 
 // Uplink is how a node reaches its peers in one family.
