@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/weft-network/weft/backend"
 	"github.com/weft-network/weft/network/masq"
 	"github.com/weft-network/weft/subnet"
 )
@@ -34,6 +35,9 @@ func (a *Agent) wantFirewall() {
 		for _, b := range p.backends {
 			for _, port := range b.Ports() {
 				c.Tunnels = append(c.Tunnels, masq.Tunnel{Family: f, Port: port})
+			}
+			if carrier, ok := b.(backend.Carrier); ok {
+				c.Tunnels = append(c.Tunnels, masq.Tunnel{Family: f, Protocol: carrier.Protocol(f)})
 			}
 		}
 	}

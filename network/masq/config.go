@@ -19,10 +19,11 @@ type Config struct {
 	Tunnels      []Tunnel        // whose outer packets connection tracking does not see
 }
 
-// Tunnel is the receiving UDP port of a tunnel, the same on all nodes.
+// Tunnel is how the outer packets of a tunnel are known, which is the same on all nodes.
 type Tunnel struct {
-	Family subnet.Family // of the outer packets
-	Port   uint16
+	Family   subnet.Family // of the outer packets
+	Port     uint16        // the receiving UDP port; 0 where Protocol is set
+	Protocol uint8         // the number that they have in IP in place of UDP's
 }
 
 // Equal tells whether c and o lead to the same rules in the same order.

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/weft-network/weft/subnet"
 )
 
@@ -35,6 +37,9 @@ func arguments(r Rule) []string {
 	}
 	if r.UDPPort != 0 {
 		args = append(args, "-p", "udp", "-m", "udp", "--dport", strconv.Itoa(int(r.UDPPort)))
+	}
+	if r.Protocol != 0 {
+		args = append(args, "-p", strconv.Itoa(int(r.Protocol)))
 	}
 	switch r.Chain {
 	case Prerouting:
@@ -100,7 +105,7 @@ func (r *Rule) match(words []string, not bool) (n int, verdict bool) {
 		r.Destination, ok = parseNet(word, not)
 	case "-m": // says only whose option comes next
 	case "-p":
-		ok = ok && (word == "udp" || word == "17")
+		r.Protocol, ok = parseProtocol(word, ok)
 	case "--dport":
 		port, err := strconv.ParseUint(word, 10, 16)
 		r.UDPPort, ok = uint16(port), ok && err == nil
@@ -121,6 +126,24 @@ func (r *Rule) match(words []string, not bool) (n int, verdict bool) {
 		return 0, false
 	}
 	return 2, false
+}
+
+// protocols are the names that hosts give to protocols in /etc/protocols, in lower case; iptables prefers them to numbers.
+var protocols = map[string]uint8{
+	"udp": unix.IPPROTO_UDP, "ipencap": unix.IPPROTO_IPIP, "ip-encap": unix.IPPROTO_IPIP, "ipv4": unix.IPPROTO_IPIP,
+	"ipip": unix.IPPROTO_IPIP, "ipv6": unix.IPPROTO_IPV6, "esp": unix.IPPROTO_ESP, "ipv6-crypt": unix.IPPROTO_ESP,
+}
+
+// parseProtocol reads the number or name of a protocol. UDP is 0: the port that comes with it says so.
+func parseProtocol(word string, ok bool) (uint8, bool) {
+	number, known := protocols[strings.ToLower(word)]
+	if n, err := strconv.ParseUint(word, 10, 8); err == nil {
+		number, known = uint8(n), true
+	}
+	if number == unix.IPPROTO_UDP {
+		number = 0
+	}
+	return number, ok && known
 }
 
 func parseNet(s string, outside bool) (Net, bool) {

@@ -39,6 +39,16 @@ func TestParseRuleReadsWhatArgumentsWrites(t *testing.T) {
 
 var comparer = cmp.Comparer(func(a, b Rule) bool { return a == b })
 
+// iptables calls a protocol by the name that /etc/protocols of the host has for it.
+func TestParseRuleKnowsProtocols(t *testing.T) {
+	for word, want := range map[string]uint8{"4": 4, "ipencap": 4, "IP-ENCAP": 4, "ipv4": 4, "41": 41, "ipv6": 41, "esp": 50, "47": 47} {
+		r, ok := parseRule("-A X -p "+word+" -j CT --notrack", subnet.Inet, Prerouting)
+		if !ok || r.Protocol != want || r.UDPPort != 0 {
+			t.Errorf("-p %s is %v, %v; want protocol %d", word, r, ok, want)
+		}
+	}
+}
+
 func TestParseRuleRefuses(t *testing.T) {
 	tests := []struct{ name, line string }{
 		{"nothing", ""},
@@ -53,6 +63,8 @@ func TestParseRuleRefuses(t *testing.T) {
 		{"not marked", "-A X -m mark ! --mark 0x4000/0x4000 -j RETURN"},
 		{"not the port", "-A X -p udp -m udp ! --dport 8472 -j CT --notrack"},
 		{"ports", "-A X -p udp -m udp --dport 8472:8473 -j CT --notrack"},
+		{"a protocol that nobody knows", "-A X -p frobnicate -j CT --notrack"},
+		{"not the protocol", "-A X ! -p 4 -j CT --notrack"},
 		{"not local", "-A X -m addrtype ! --dst-type LOCAL -j CT --notrack"},
 		{"a lone negation", "-A X !"},
 		{"an open quote", `-A X -m comment --comment "a -j ACCEPT`},

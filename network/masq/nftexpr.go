@@ -40,6 +40,9 @@ func expressions(r Rule, table nftables.TableFamily) []expr.Any {
 			&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
 			equal(binary.BigEndian.AppendUint16(nil, r.UDPPort)))
 	}
+	if r.Protocol != 0 {
+		es = append(es, &expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1}, equal([]byte{r.Protocol}))
+	}
 	if r.Local {
 		es = append(es, &expr.Fib{Register: 1, FlagDADDR: true, ResultADDRTYPE: true},
 			equal(binaryutil.NativeEndian.PutUint32(unix.RTN_LOCAL)))

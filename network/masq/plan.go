@@ -82,13 +82,13 @@ func planForward(c Config, f subnet.Family) []Rule {
 }
 
 // planUntracked returns the rules that hide the tunnel's outer packets from connection tracking, which would else hold
-// an entry for each inner flow (its hash is the outer source port) and look it up for every packet. Coming in, only what is for
+// an entry for each inner flow (its hash is the outer source port, where there is one) and look it up for every packet. Coming in, only what is for
 // this host is hidden: a tunnel between others that this node forwards may need to be masqueraded.
 func planUntracked(c Config, f subnet.Family, chain Chain) []Rule {
 	var rules []Rule
 	for _, t := range c.Tunnels {
-		r := Rule{Chain: chain, Family: f, UDPPort: t.Port, Local: chain == Prerouting, Verdict: Untrack, Why: "tunnel"}
-		if t.Family == f && t.Port != 0 && !slices.Contains(rules, r) {
+		r := Rule{Chain: chain, Family: f, UDPPort: t.Port, Protocol: t.Protocol, Local: chain == Prerouting, Verdict: Untrack, Why: "tunnel"}
+		if t.Family == f && (t.Port != 0 || t.Protocol != 0) && !slices.Contains(rules, r) {
 			rules = append(rules, r)
 		}
 	}

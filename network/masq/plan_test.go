@@ -24,6 +24,11 @@ func prefixes(inet, inet6 string) (ps [2]netip.Prefix) {
 	return ps
 }
 
+// ports are tunnels of both families at one port.
+func ports(port uint16) []Tunnel {
+	return []Tunnel{{Family: subnet.Inet, Port: port}, {Family: subnet.Inet6, Port: port}}
+}
+
 // dualStack wants every kind of rule in both families.
 func dualStack() Config {
 	return Config{
@@ -32,7 +37,7 @@ func dualStack() Config {
 		Masquerade:   [2]bool{true, true},
 		NoMasquerade: []netip.Prefix{netip.MustParsePrefix("192.168.9.0/24"), netip.MustParsePrefix("fd00:9::/64")},
 		Forward:      true,
-		Tunnels:      []Tunnel{{subnet.Inet, 8472}, {subnet.Inet6, 8472}},
+		Tunnels:      append(ports(8472), Tunnel{Family: subnet.Inet, Protocol: 4}, Tunnel{Family: subnet.Inet6, Protocol: 41}),
 	}
 }
 
@@ -49,7 +54,7 @@ func TestPlan(t *testing.T) {
 		{"said twice and not masked", func(c *Config) {
 			c.Networks = prefixes("10.5.77.7/16", "")
 			c.NoMasquerade = append(c.NoMasquerade, netip.MustParsePrefix("192.168.9.1/24"), netip.Prefix{})
-			c.Tunnels = []Tunnel{{subnet.Inet, 8472}, {subnet.Inet, 8472}, {subnet.Inet, 0}, {subnet.Inet, 51820}}
+			c.Tunnels = append(ports(8472)[:1], Tunnel{Family: subnet.Inet, Port: 8472}, Tunnel{}, ports(51820)[0])
 		}},
 		{"nobody outside sees the node", func(c *Config) { c.NoMasquerade = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")} }},
 		{"nothing", func(c *Config) { *c = Config{} }},
@@ -96,7 +101,8 @@ func TestConfigEqual(t *testing.T) {
 		{"the same", func(*Config) {}, true},
 		{"not masked", func(c *Config) { c.Networks[subnet.Inet] = netip.MustParsePrefix("10.5.3.3/16") }, true},
 		{"other subnet", func(c *Config) { c.Subnets = prefixes("10.5.2.0/24", "fd00:5:0:1::/64") }, false},
-		{"other port", func(c *Config) { c.Tunnels = []Tunnel{{subnet.Inet, 4789}, {subnet.Inet6, 8472}} }, false},
+		{"other port", func(c *Config) { c.Tunnels[0].Port = 4789 }, false},
+		{"other protocol", func(c *Config) { c.Tunnels[2].Protocol = 47 }, false},
 		{"fewer exceptions", func(c *Config) { c.NoMasquerade = c.NoMasquerade[:1] }, false},
 	}
 	for _, test := range tests {

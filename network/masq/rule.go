@@ -67,6 +67,7 @@ type Rule struct {
 	Destination Net
 	Local       bool   // the destination is an address of this host
 	UDPPort     uint16 // destination port
+	Protocol    uint8  // number in IP; not with UDPPort
 	Verdict     Verdict
 	RandomFully bool   // of Masquerade: choose the source port at random
 	Why         string // goes with the rule as its comment
@@ -90,6 +91,9 @@ func (r Rule) String() string {
 	}
 	if r.UDPPort != 0 {
 		fmt.Fprintf(&b, " UDP port %d", r.UDPPort)
+	}
+	if r.Protocol != 0 {
+		fmt.Fprintf(&b, " protocol %d", r.Protocol)
 	}
 	fmt.Fprintf(&b, ": %s", r.Verdict)
 	if r.RandomFully {

@@ -1,0 +1,170 @@
+// Package ipip is the backend that puts a second IP header in front of pods' packets: IPv4 in IPv4, and IPv6 in IPv6.
+// There is one device for each address family, and one route for each peer in the form that flannel gives it, so that
+// either agent can take over from the other. It knows what the kernel should hold, and refuses to know how it gets
+// there.
+package ipip
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/weft-network/weft/backend"
+	"github.com/weft-network/weft/network/kernel"
+	"github.com/weft-network/weft/subnet"
+)
+
+// Kind is the backend type in net-conf.json and in leases.
+const Kind = "ipip"
+
+// Lengths of the headers of IP, and the numbers by which they say that another one follows (RFC 2003, RFC 2473).
+const (
+	overheadInet  = 20
+	overheadInet6 = 40
+	protocolInet  = 4
+	protocolInet6 = 41
+)
+
+// Backend is the ipip backend with its checked config. The zero Backend has the defaults.
+type Backend struct {
+	directRouting bool
+}
+
+var (
+	_ backend.Backend = Backend{}
+	_ backend.Carrier = Backend{}
+)
+
+// New checks config, the Backend object of net-conf.json. The error joins all mistakes; the warnings name keys that
+// are not known.
+func New(config string) (Backend, []string, error) {
+	r := backend.Read(config)
+	b := Backend{directRouting: r.Bool("DirectRouting")}
+	warnings, err := r.Done()
+	if err != nil {
+		return Backend{}, warnings, err
+	}
+	return b, warnings, nil
+}
+
+// device returns the name of the device of family f: for IPv4 it is flannel's.
+func device(f subnet.Family) string {
+	if f == subnet.Inet6 {
+		return "flannel-v6.ipip"
+	}
+	return "flannel.ipip"
+}
+
+// Attrs announces the public addresses alone.
+func (b Backend) Attrs(n backend.Node) (subnet.Attrs, error) {
+	a, err := n.Announce(Kind)
+	if err != nil {
+		return subnet.Attrs{}, err
+	}
+	var errs []error
+	for _, f := range subnet.Families {
+		if n.Serves(f) {
+			errs = append(errs, b.check(n, f))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return subnet.Attrs{}, err
+	}
+	return a, nil
+}
+
+// Base adds the device of each family and its address, the first of the node's subnet, as a host address, so that no
+// route to the subnet comes with it. The device has a local address, because packets for a tunnel without one would
+// go to tunl0, which the kernel makes by itself. It is bound to no uplink: outer packets go as routes say.
+func (b Backend) Base(n backend.Node, own subnet.Lease, s *kernel.State) error {
+	var errs []error
+	for _, f := range subnet.Families {
+		if !n.Serves(f) || !own.Subnets[f].IsValid() {
+			continue
+		}
+		if err := b.check(n, f); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		u := n.Uplinks[f]
+		s.Links.Add(kernel.Link{Name: device(f), MTU: b.MTU(u), Up: true, Tunnel: kernel.Tunnel{Local: u.Addr}})
+		s.Addrs.Add(kernel.Addr{Link: device(f), Prefix: netip.PrefixFrom(own.Subnets[f].Masked().Addr(), f.Bits())})
+	}
+	return errors.Join(errs...)
+}
+
+// check tells whether there can be a device of family f on n.
+func (b Backend) check(n backend.Node, f subnet.Family) error {
+	// Pods have one MTU, so that the device of IPv4 must suit IPv6 too.
+	least, what := 68, "IPv4" // RFC 791
+	if n.Networks[subnet.Inet6].Enabled() {
+		least, what = backend.MinMTUInet6, "IPv6 in the pods"
+	}
+	if u := n.Uplinks[f]; b.MTU(u) < least {
+		return fmt.Errorf("%s ipip over %s would carry packets of %d bytes at most and %s needs %d: the uplink's MTU must be %d or more",
+			f, u.Link, b.MTU(u), what, least, least+b.Overhead(u.Addr))
+	}
+	return nil
+}
+
+// Peer adds, for each family, a route to the peer's subnet through our device, whose gateway is where the outer packets
+// go. With DirectRouting a peer on the uplink's own link gets a plain route instead.
+func (b Backend) Peer(n backend.Node, peer subnet.Lease, s *kernel.State) error {
+	shared, err := n.Shared(&peer)
+	if err != nil {
+		return backend.Explain(peer, err)
+	}
+	var routes [2]kernel.Route
+	var errs []error
+	for _, f := range subnet.Families {
+		if !shared[f] {
+			continue
+		}
+		routes[f] = b.route(&n, f, &peer)
+		if other, ok := s.Routes[routes[f].Key()]; ok && other != routes[f] {
+			errs = append(errs, fmt.Errorf("%s: the subnet is another peer's too: %s", f, other))
+		}
+	}
+	if len(errs) > 0 {
+		return backend.Explain(peer, errors.Join(errs...))
+	}
+	for _, f := range subnet.Families {
+		if shared[f] {
+			s.Routes.Add(routes[f])
+		}
+	}
+	return nil
+}
+
+// route returns the route to the peer in family f.
+func (b Backend) route(n *backend.Node, f subnet.Family, peer *subnet.Lease) kernel.Route {
+	if b.directRouting && n.Uplinks[f].Reaches(peer.PublicIP[f]) {
+		return n.Direct(f, peer)
+	}
+	dst := peer.Subnets[f].Masked()
+	return kernel.Route{
+		Dst: dst, Metric: backend.Metric(dst), Via: peer.PublicIP[f], Link: device(f), OnLink: true, MTU: n.RouteMTU(f, peer, b.MTU),
+	}
+}
+
+// Overhead is 20 bytes over IPv4 and 40 over IPv6.
+func (Backend) Overhead(outer netip.Addr) int {
+	if subnet.FamilyOf(outer) == subnet.Inet6 {
+		return overheadInet6
+	}
+	return overheadInet
+}
+
+// MTU is the uplink's less the overhead.
+func (b Backend) MTU(u backend.Uplink) int { return u.MTU - b.Overhead(u.Addr) }
+
+// Ports are none.
+func (Backend) Ports() []uint16 { return nil }
+
+// Protocol is 4, IPv4 in IP, or 41, IPv6 in IP.
+func (Backend) Protocol(f subnet.Family) uint8 {
+	if f == subnet.Inet6 {
+		return protocolInet6
+	}
+	return protocolInet
+}
