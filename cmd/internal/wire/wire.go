@@ -8,7 +8,9 @@ import (
 
 	"github.com/weft-network/weft/backend"
 	"github.com/weft-network/weft/backend/alloc"
+	"github.com/weft-network/weft/backend/extension"
 	"github.com/weft-network/weft/backend/hostgw"
+	"github.com/weft-network/weft/backend/ipip"
 	"github.com/weft-network/weft/backend/udp"
 	"github.com/weft-network/weft/backend/vxlan"
 	"github.com/weft-network/weft/subnet"
@@ -23,10 +25,14 @@ func Backend(kind, config string) (backend.Backend, []string, error) {
 		return vxlan.New(config)
 	case hostgw.Kind:
 		return hostgw.New(config)
+	case ipip.Kind:
+		return ipip.New(config)
 	case udp.Kind:
 		return udp.New(config)
 	case alloc.Kind:
 		return alloc.New(config)
+	case extension.Kind:
+		return extension.New(config)
 	}
 	hint := ""
 	if n := subnet.Nearest(kind, kinds()); n != "" {
@@ -41,7 +47,9 @@ func kinds() []string {
 	return []string{
 		vxlan.Kind,
 		hostgw.Kind,
+		ipip.Kind,
 		udp.Kind,
 		alloc.Kind,
+		extension.Kind,
 	}
 }
