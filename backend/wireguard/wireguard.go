@@ -46,8 +46,11 @@ type Backend struct {
 }
 
 var (
-	_ backend.Backend   = Backend{}
-	_ backend.Encrypter = Backend{}
+	_ backend.Backend    = Backend{}
+	_ backend.Agreeing   = Backend{}
+	_ backend.Renamer    = Backend{}
+	_ backend.Encrypting = Backend{}
+	_ backend.Keyed      = Backend{}
 )
 
 // New checks config, the Backend object of net-conf.json. The error joins all mistakes; the warnings name keys that
@@ -62,7 +65,6 @@ func New(config string) (Backend, []string, error) {
 		mtu:       r.Int("MTU", 0, 0, 1<<16-1),
 		mode:      mode(r.Text("Mode", string(separate))),
 		keepalive: uint16(r.Int("PersistentKeepaliveInterval", 0, 0, 1<<16-1)),
-		devices:   [2]string{subnet.Inet: "flannel-wg", subnet.Inet6: "flannel-wg-v6"},
 	}
 	switch b.mode {
 	case separate:
@@ -70,7 +72,7 @@ func New(config string) (Backend, []string, error) {
 			r.Fault("ListenPortV6", fmt.Sprintf("%d is the port of ListenPort too; in the mode separate each family needs one of its own", b.ports[subnet.Inet6]))
 		}
 	case auto, byInet, byInet6:
-		b.ports[subnet.Inet6], b.devices[subnet.Inet6] = b.ports[subnet.Inet], b.devices[subnet.Inet]
+		b.ports[subnet.Inet6] = b.ports[subnet.Inet]
 	default:
 		r.Fault("Mode", fmt.Sprintf("%.40q is not separate, auto, ipv4 or ipv6", string(b.mode)))
 	}
@@ -82,6 +84,7 @@ func New(config string) (Backend, []string, error) {
 	if err != nil {
 		return Backend{}, warnings, err
 	}
+	b.name("")
 	return b, warnings, nil
 }
 
@@ -98,22 +101,6 @@ func parseSecret(text string) (kernel.Key, error) {
 		return kernel.Key{}, fmt.Errorf("a key of %d bytes, which is not shown, has the wrong length; it must be 32 bytes in base64, as wg genpsk prints them", len(raw))
 	}
 	return kernel.Key(raw), nil
-}
-
-// Agreed names what all nodes must have in common to reach each other. Ports and public keys are told in leases.
-func (b Backend) Agreed() string {
-	if b.mode == separate {
-		return "a device for each family"
-	}
-	return "one device for both families"
-}
-
-// Encrypted returns the devices.
-func (b Backend) Encrypted() []string {
-	if b.mode == separate {
-		return b.devices[:]
-	}
-	return b.devices[:1]
 }
 
 // Attrs announces the public key and the port of each family's device.

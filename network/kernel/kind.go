@@ -49,7 +49,7 @@ var kinds = [...]kind{{
 	words:  func(l Link) string { return l.Tunnel.String() },
 	parse:  parseIP6IP6, encode: encodeIP6IP6, rivals: areTunnelRivals,
 }, {
-	name: "wireguard", isName: oneOf("flannel-wg", "flannel-wg-v6"), module: "wireguard",
+	name: "wireguard", isName: isWireGuardName, module: "wireguard",
 	holder: "on Debian and Ubuntu linux-modules, on RHEL kernel-modules; kernels have it since 5.6",
 	wanted: func(l Link) bool { return l.WireGuard != WireGuard{} },
 	words:  func(l Link) string { return l.WireGuard.String() },
@@ -111,6 +111,13 @@ func isVXLANName(name string) bool {
 		rest = rest[:last]
 	}
 	return ok && isNumber(rest)
+}
+
+// isWireGuardName tells the names flannel-wg and flannel-wg-v6, with a letter from b on at the end where two are there for a while.
+func isWireGuardName(name string) bool {
+	rest, ok := strings.CutPrefix(name, "flannel-wg")
+	rest = strings.TrimPrefix(rest, "-v6")
+	return ok && (rest == "" || len(rest) == 1 && rest[0] >= 'b' && rest[0] <= 'z')
 }
 
 // isNumber tells whether s is nothing but digits, and not too many of them for a VNI or port.
