@@ -3,6 +3,7 @@ package weft
 import (
 	"go/ast"
 	"os"
+	"path"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -13,6 +14,7 @@ import (
 	"unicode"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 // documents returns the text of every document in the tree by its path.
@@ -168,29 +170,43 @@ func TestConfigurationListsNetworkKeys(t *testing.T) {
 	}
 }
 
-// TestConfigurationListsBackendKeys compares the tables with the keys that each backend asks for.
+// TestConfigurationListsBackendKeys compares the tables with the keys that each backend asks for. What is said of a backend begins
+// with its type, and ends where another's begins.
 func TestConfigurationListsBackendKeys(t *testing.T) {
-	want := map[string][]string{"vxlan": {"Type"}, "hostgw": nil, "alloc": nil}
+	want := map[string][]string{}
 	for _, f := range tree(t) {
-		name, ok := strings.CutPrefix(f.dir(), "backend/")
-		if _, is := want[name]; !ok || !is || f.test {
+		if !strings.HasPrefix(f.dir(), "backend/") || f.test || isTestSupport(f.dir()) {
 			continue
 		}
+		kind := strings.Replace(path.Base(f.dir()), "hostgw", "host-gw", 1)
+		want[kind] = append(want[kind], []string{}...)
 		ast.Inspect(f.File, func(n ast.Node) bool {
 			if key, ok := askedKey(n); ok {
-				want[name] = append(want[name], key)
+				want[kind] = append(want[kind], key)
 			}
 			return true
 		})
+		slices.Sort(want[kind])
 	}
-	slices.Sort(want["vxlan"])
-	text := read(t, "Documentation/configuration.md")
-	got := map[string][]string{
-		"vxlan":  rows(t, text, "`vxlan` wraps", "`host-gw` makes"),
-		"hostgw": rows(t, text, "`host-gw` makes", "`alloc` leases"),
-		"alloc":  rows(t, text, "`alloc` leases", "### Changes"),
+	_, text, _ := strings.Cut(read(t, "Documentation/configuration.md"), "### Backends")
+	text, _, _ = strings.Cut(text, "### Changes")
+	got := map[string][]string{}
+	for kind := range want {
+		section := regexp.MustCompile("(?m)^`" + kind + "` [a-z]").FindStringIndex(text)
+		if section == nil {
+			t.Errorf("Documentation/configuration.md: no paragraph begins with `%s`", kind)
+			continue
+		}
+		rest, end := text[section[1]:], len(text)
+		for other := range want {
+			if next := regexp.MustCompile("(?m)^`" + other + "` [a-z]").FindStringIndex(rest); next != nil {
+				end = min(end, section[1]+next[0])
+			}
+		}
+		keys := rows(t, text[section[0]:end], "`"+kind+"`", "###")
+		got[kind] = slices.DeleteFunc(keys, func(k string) bool { return k == "Type" })
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("-code +Documentation/configuration.md:\n%s", diff)
 	}
 }

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"os"
 	"path/filepath"
 
 	"github.com/sirupsen/logrus"
 
 	"github.com/weft-network/weft/network"
+	"github.com/weft-network/weft/network/engine/extension"
 	"github.com/weft-network/weft/network/engine/udp"
 )
 
@@ -18,4 +20,13 @@ func engines(o options, log logrus.FieldLogger) []network.Engine {
 	return []network.Engine{
 		udp.New(dir, moverOf("udp", o), log),
 	}
+}
+
+// commands runs the operator's own commands, and remembers beside the last known leases which ones it has run.
+func commands(o options, log logrus.FieldLogger) *extension.Engine {
+	file := ""
+	if o.stateDir != "" {
+		file = filepath.Join(o.stateDir, "commands.json")
+	}
+	return extension.New(extension.Options{File: file, Env: os.Environ(), Log: log})
 }

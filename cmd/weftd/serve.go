@@ -39,8 +39,9 @@ func serve(ctx context.Context, o options, log logrus.FieldLogger) error {
 		return err
 	}
 	defer store.Close()
+	runs := commands(o, log)
 	agent, err := network.New(network.Options{
-		Node: node, Store: store, StoreKind: kind, Backend: wire.Backend, Engines: engines(o, log),
+		Node: node, Store: store, StoreKind: kind, Backend: wire.Backend, Engines: append(engines(o, log), runs), Prepare: runs.Prepare,
 		Firewall: o.firewall, FirewallResync: time.Duration(o.resync) * time.Second,
 		Uplink:     o.uplink,
 		Masquerade: o.ipMasq, RandomFully: !o.noRandomFully, Forward: o.forwardRules, Blackhole: o.blackhole,
