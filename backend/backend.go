@@ -41,6 +41,9 @@ type Node struct {
 
 	// WireGuardKey is the private key of the node for WireGuard. It is zero where no backend of the node needs one.
 	WireGuardKey kernel.Key
+
+	// Further are the networks after the first ones, in order.
+	Further [2][]subnet.Network
 }
 
 // Uplink is how a node reaches its peers in one family.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"github.com/weft-network/weft/network/kernel"
 	"github.com/weft-network/weft/subnet"
@@ -36,7 +37,7 @@ func (n *Node) Announce(kind string) (subnet.Attrs, error) {
 }
 
 // Shared tells in which families n can serve peer. It is an error if there is none, if a subnet of the peer
-// lies outside of the cluster's network, or if its public address in one of them is not one that packets can be
+// lies outside of the cluster's networks, or if its public address in one of them is not one that packets can be
 // sent to.
 func (n *Node) Shared(peer *subnet.Lease) (shared [2]bool, err error) {
 	var errs []error
@@ -45,8 +46,8 @@ func (n *Node) Shared(peer *subnet.Lease) (shared [2]bool, err error) {
 			continue
 		}
 		shared[f] = true
-		if net := n.Networks[f].Prefix; peer.Subnets[f].Bits() < net.Bits() || !net.Contains(peer.Subnets[f].Addr()) {
-			errs = append(errs, fmt.Errorf("subnet %s is not a part of the cluster's network %s", peer.Subnets[f], net))
+		if !subnet.Contain(n.Networks[f:f+1], peer.Subnets[f]) && !subnet.Contain(n.Further[f], peer.Subnets[f]) {
+			errs = append(errs, fmt.Errorf("subnet %s is not a part of the cluster's network %s", peer.Subnets[f], n.networks(f)))
 		}
 		if why := unusable(&n.Uplinks[f], f, peer.PublicIP[f]); why != "" {
 			errs = append(errs, fmt.Errorf("%s PublicIP %s %s", f, address(peer.PublicIP[f]), why))
@@ -56,6 +57,15 @@ func (n *Node) Shared(peer *subnet.Lease) (shared [2]bool, err error) {
 		errs = append(errs, errors.New("no address family in common with this node"))
 	}
 	return shared, errors.Join(errs...)
+}
+
+// networks names all networks of a family, for messages.
+func (n *Node) networks(f subnet.Family) string {
+	words := []string{n.Networks[f].Prefix.String()}
+	for _, more := range n.Further[f] {
+		words = append(words, more.Prefix.String())
+	}
+	return strings.Join(words, " or ")
 }
 
 // unusable says why a cannot be where the outer packets to a peer go; "" if it can.

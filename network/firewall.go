@@ -25,7 +25,8 @@ type firewall struct {
 // wantFirewall says what the plan asks of the firewall.
 func (a *Agent) wantFirewall() {
 	p := &a.loop.plan
-	c := masq.Config{Networks: p.networks(), Subnets: p.own.Subnets, RandomFully: a.o.RandomFully,
+	first, further := p.networks()
+	c := masq.Config{Networks: first, Further: further, Subnets: p.own.Subnets, RandomFully: a.o.RandomFully,
 		NoMasquerade: p.config.NoMasquerade, Forward: a.o.Forward}
 	for _, f := range subnet.Families {
 		c.Masquerade[f] = a.masquerades(p.config, f)

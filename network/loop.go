@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/weft-network/weft/backend"
@@ -226,5 +228,9 @@ func networksText(c subnet.Config) string {
 	for f, n := range c.Networks {
 		all[f] = n.Prefix
 	}
-	return all.String()
+	words := []string{all.String()}
+	for _, n := range slices.Concat(c.Further[:]...) {
+		words = append(words, n.Prefix.String())
+	}
+	return strings.Join(words, ",")
 }

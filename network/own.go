@@ -76,5 +76,5 @@ func (a *Agent) ownBackend() (backend.Backend, error) {
 
 // node is what plans know of this node.
 func (a *Agent) node(kept subnet.Attrs) backend.Node {
-	return backend.Node{Name: a.o.Node, Networks: a.loop.config.Networks, Uplinks: a.loop.uplinks, Kept: kept, Prepared: a.loop.prepared.text}
+	return backend.Node{Name: a.o.Node, Networks: a.loop.config.Networks, Further: a.loop.config.Further, Uplinks: a.loop.uplinks, Kept: kept, Prepared: a.loop.prepared.text}
 }

@@ -125,19 +125,28 @@ func (p plan) isPeer(l subnet.Lease) bool {
 // scope says which unmarked objects are ours: flannel's routes to subnets as long as this node's in the cluster's networks.
 func (p plan) scope() kernel.Scope {
 	var s kernel.Scope
-	for f, n := range p.config.Networks {
-		if own := p.own.Subnets[f]; n.Enabled() && own.IsValid() {
-			s.Networks = append(s.Networks, kernel.Subnetwork{Prefix: n.Prefix, SubnetLen: own.Bits()})
+	for _, f := range subnet.Families {
+		own := p.own.Subnets[f]
+		for _, n := range p.config.All(f) {
+			length := n.SubnetLen
+			if !p.config.HoldsIn(f, own) {
+				length = own.Bits() // the cluster assigns subnets, of a length that the config does not know
+			}
+			if own.IsValid() {
+				s.Networks = append(s.Networks, kernel.Subnetwork{Prefix: n.Prefix, SubnetLen: length})
+			}
 		}
 	}
 	return s
 }
 
-// networks are the cluster's networks.
-func (p plan) networks() [2]netip.Prefix {
-	var ps [2]netip.Prefix
+// networks are the cluster's networks: the first of each family, and those after it.
+func (p plan) networks() (first [2]netip.Prefix, further [2][]netip.Prefix) {
 	for f, n := range p.config.Networks {
-		ps[f] = n.Prefix
+		first[f] = n.Prefix
+		for _, more := range p.config.Further[f] {
+			further[f] = append(further[f], more.Prefix)
+		}
 	}
-	return ps
+	return first, further
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -65,7 +66,8 @@ func (a *Agent) letPodsIn() error {
 // env is what the CNI plugin must know.
 func (a *Agent) env() subnet.Env {
 	p := &a.loop.plan
-	e := subnet.Env{Networks: p.networks(), MTU: backend.MTU(p.backends[p.config.Backend], p.node)}
+	first, further := p.networks()
+	e := subnet.Env{Networks: first, Further: subnet.Prefixes(slices.Concat(further[:]...)), MTU: backend.MTU(p.backends[p.config.Backend], p.node)}
 	for _, f := range subnet.Families {
 		if own := p.own.Subnets[f]; own.IsValid() {
 			e.Subnets[f] = subnet.FirstHost(own)

@@ -5,13 +5,15 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 )
 
 // Env is what subnet.env tells the CNI plugin, or Docker, of this node's lease. Two of them are compared with ==.
 type Env struct {
-	Networks   [2]netip.Prefix // the cluster's networks; zero where the family is off
+	Networks   [2]netip.Prefix // the cluster's networks, the first of each family; zero where it is off
+	Further    string          // its further networks, of both families, separated by commas
 	Subnets    [2]netip.Prefix // this node's subnets as FirstHost gives them: address of the bridge, and length
 	MTU        int             // of pods, bytes
 	Masquerade bool            // the agent masquerades what leaves the cluster, so that the bridge must not
@@ -24,8 +26,9 @@ var (
 )
 
 const (
-	mtuKey  = "FLANNEL_MTU"
-	masqKey = "FLANNEL_IPMASQ"
+	mtuKey     = "FLANNEL_MTU"
+	masqKey    = "FLANNEL_IPMASQ"
+	furtherKey = "WEFT_NETWORKS" // flannel's own plugin, which knows one network of each family, passes over it
 )
 
 // FirstHost returns the first address after that of the network p, with the length of p: 10.5.72.1/24 for 10.5.72.0/24.
@@ -42,6 +45,18 @@ func (e Env) Leased() Subnets {
 	return s
 }
 
+// All are the cluster's networks: the first ones, and then the further ones.
+func (e Env) All() []netip.Prefix {
+	var all []netip.Prefix
+	for _, p := range e.Networks {
+		if p.IsValid() {
+			all = append(all, p.Masked())
+		}
+	}
+	further, _ := envFurther(e.Further) // what ParseEnv refuses is in no Env
+	return append(all, further...)
+}
+
 // String returns the text of the file.
 func (e Env) String() string {
 	var b strings.Builder
@@ -51,6 +66,9 @@ func (e Env) String() string {
 		}
 	}
 	fmt.Fprintf(&b, "%s=%d\n%s=%t\n", mtuKey, e.MTU, masqKey, e.Masquerade)
+	if e.Further != "" {
+		fmt.Fprintf(&b, "%s=%s\n", furtherKey, e.Further)
+	}
 	return b.String()
 }
 
@@ -77,9 +95,14 @@ func WriteEnv(path string, e Env) (changed bool, err error) {
 func ParseEnv(text string) (Env, error) {
 	values, mistakes := envValues(text)
 	var e Env
+	further, err := envFurther(values[furtherKey])
+	if err != nil {
+		mistakes = append(mistakes, err)
+	}
+	e.Further = Prefixes(further)
 	for _, f := range Families {
 		var err error
-		e.Networks[f], e.Subnets[f], err = envFamily(values, f)
+		e.Networks[f], e.Subnets[f], err = envFamily(values, f, further)
 		if err != nil {
 			mistakes = append(mistakes, err)
 		}
@@ -133,8 +156,33 @@ func envValues(text string) (map[string]string, []error) {
 	return values, mistakes
 }
 
-// envFamily reads what the file says of one family: network and subnet, or neither.
-func envFamily(values map[string]string, f Family) (network, sub netip.Prefix, err error) {
+// Prefixes writes a list of prefixes as Env.Further holds it.
+func Prefixes(list []netip.Prefix) string {
+	var words []string
+	for _, p := range list {
+		words = append(words, p.Masked().String())
+	}
+	return strings.Join(words, ",")
+}
+
+// envFurther reads the list of further networks; "" is none.
+func envFurther(text string) (list []netip.Prefix, err error) {
+	if text == "" {
+		return nil, nil
+	}
+	for _, word := range strings.Split(text, ",") {
+		p, err := netip.ParsePrefix(word)
+		if err != nil || p.Addr().Is4In6() {
+			return nil, fmt.Errorf("%s: %q: want networks, separated by commas", furtherKey, shorten(text))
+		}
+		list = append(list, p.Masked())
+	}
+	return list, nil
+}
+
+// envFamily reads what the file says of one family: network and subnet, or neither. The subnet lies in that network, or
+// in one of the further ones.
+func envFamily(values map[string]string, f Family, further []netip.Prefix) (network, sub netip.Prefix, err error) {
 	networkText, hasNetwork := values[networkKeys[f]]
 	subnetText, hasSubnet := values[subnetKeys[f]]
 	switch {
@@ -151,8 +199,8 @@ func envFamily(values map[string]string, f Family) (network, sub netip.Prefix, e
 		return netip.Prefix{}, netip.Prefix{}, err
 	}
 	network = network.Masked()
-	if sub.Bits() < network.Bits() || !network.Contains(sub.Addr()) {
-		return netip.Prefix{}, netip.Prefix{}, fmt.Errorf("%s: %s: want a subnet of %s %s", subnetKeys[f], sub, networkKeys[f], network)
+	if !slices.ContainsFunc(append(further, network), func(n netip.Prefix) bool { return sub.Bits() >= n.Bits() && n.Contains(sub.Addr()) }) {
+		return netip.Prefix{}, netip.Prefix{}, fmt.Errorf("%s: %s: want a subnet of %s %s, or of one of %s", subnetKeys[f], sub, networkKeys[f], network, furtherKey)
 	}
 	return network, sub, nil
 }

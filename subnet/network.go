@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"net/netip"
+	"slices"
 )
 
 // Network is the address range of one family and how it is cut into subnets.
@@ -21,6 +22,13 @@ func (n Network) Holds(p netip.Prefix) bool {
 	return n.Enabled() && p.IsValid() && p.Addr().BitLen() == n.Prefix.Addr().BitLen() && p.Addr().Zone() == "" &&
 		p.Bits() == n.SubnetLen && p == p.Masked() &&
 		n.Min.Addr().Compare(p.Addr()) <= 0 && p.Addr().Compare(n.Max.Addr()) <= 0
+}
+
+// Contain tells whether p is a part of one of the networks, whatever its length.
+func Contain(networks []Network, p netip.Prefix) bool {
+	return p.IsValid() && slices.ContainsFunc(networks, func(n Network) bool {
+		return p.Bits() >= n.Prefix.Bits() && n.Prefix.Contains(p.Addr())
+	})
 }
 
 // maxSize bounds Size, so that sums of two indexes fit into 64 bits.

@@ -67,6 +67,7 @@ func TestNetworkHolds(t *testing.T) {
 func TestConfigHolds(t *testing.T) {
 	both := parse(t, dual)
 	one := parse(t, `{"Network": "10.5.0.0/16"}`)
+	more := parse(t, `{"Network": "10.5.0.0/16", "Networks": [{"Network": "10.6.0.0/16"}, {"Network": "10.7.0.0/16", "SubnetLen": 26}]}`)
 	six := parse(t, `{"EnableIPv4": false, "EnableIPv6": true, "IPv6Network": "fd00:5::/56"}`)
 	for _, tt := range []struct {
 		name    string
@@ -82,6 +83,10 @@ func TestConfigHolds(t *testing.T) {
 		{"one too many", one, subnets("10.5.10.0/24", "fd00:5:0:1::/64"), false},
 		{"IPv6", six, subnets("fd00:5:0:1::/64"), true},
 		{"IPv4 without IPv4", six, subnets("10.5.10.0/24"), false},
+		{"of a further network", more, subnets("10.6.10.0/24"), true},
+		{"of the last network, of its own length", more, subnets("10.7.0.64/26"), true},
+		{"of the last network, of the first one's length", more, subnets("10.7.1.0/24"), false},
+		{"of no network", more, subnets("10.8.10.0/24"), false},
 		{"none", one, subnet.Subnets{}, false},
 		{"none of none", subnet.Config{}, subnet.Subnets{}, false},
 	} {
@@ -132,6 +137,7 @@ func TestNetworkAt(t *testing.T) {
 }
 
 func TestConfigCovers(t *testing.T) {
+	const more = `{"Network": "10.5.0.0/16", "EnableIPv6": true, "IPv6Network": "fd00:5::/56", "Networks": [{"Network": "10.7.0.0/20"}, {"IPv6Network": "fd00:7::/48"}]}`
 	const single, dual = `{"Network": "10.5.0.0/16"}`, `{"Network": "10.5.0.0/16", "EnableIPv6": true, "IPv6Network": "fd00:5::/56"}`
 	for _, tt := range []struct {
 		name, config string
@@ -148,6 +154,9 @@ func TestConfigCovers(t *testing.T) {
 		{"a family that is off alone", single, subnets("fd00:5:0:7::/64"), false},
 		{"both", dual, subnets("10.5.7.0/24", "fd00:5:0:7::/80"), true},
 		{"a family is missing", dual, subnets("10.5.7.0/24"), false},
+		{"of a further network", more, subnets("10.7.7.0/27", "fd00:5:0:7::/64"), true},
+		{"of further networks in both", more, subnets("10.7.7.0/24", "fd00:7:0:7::/64"), true},
+		{"more than a further network", more, subnets("10.7.0.0/19", "fd00:7:0:7::/64"), false},
 		{"none", single, subnet.Subnets{}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -14,21 +14,22 @@ const DefaultBackend = "vxlan"
 
 // raw mirrors net-conf.json. A nil field was not in the file, or null. The tag says what would be right.
 type raw struct {
-	Network        *string          `want:"an IPv4 network as a string, such as \"10.5.0.0/16\""`
-	SubnetLen      *int             `want:"a whole number, such as 24"`
-	SubnetMin      *string          `want:"an IPv4 address as a string, such as \"10.5.1.0\""`
-	SubnetMax      *string          `want:"an IPv4 address as a string, such as \"10.5.255.0\""`
-	IPv6Network    *string          `want:"an IPv6 network as a string, such as \"fd00:5::/56\""`
-	IPv6SubnetLen  *int             `want:"a whole number, such as 64"`
-	IPv6SubnetMin  *string          `want:"an IPv6 address as a string, such as \"fd00:5:0:1::\""`
-	IPv6SubnetMax  *string          `want:"an IPv6 address as a string, such as \"fd00:5:0:ff::\""`
-	EnableIPv4     *bool            `want:"true or false"`
-	EnableIPv6     *bool            `want:"true or false"`
-	EnableNFTables *bool            `want:"true or false"`
-	MasqueradeIPv4 *bool            `want:"true or false"`
-	MasqueradeIPv6 *bool            `want:"true or false"`
-	NoMasquerade   *[]string        `want:"a list of networks, such as [\"192.0.2.0/24\"]"`
-	Backend        *json.RawMessage `want:"an object, such as {\"Type\": \"vxlan\"}"`
+	Network        *string            `want:"an IPv4 network as a string, such as \"10.5.0.0/16\""`
+	SubnetLen      *int               `want:"a whole number, such as 24"`
+	SubnetMin      *string            `want:"an IPv4 address as a string, such as \"10.5.1.0\""`
+	SubnetMax      *string            `want:"an IPv4 address as a string, such as \"10.5.255.0\""`
+	IPv6Network    *string            `want:"an IPv6 network as a string, such as \"fd00:5::/56\""`
+	IPv6SubnetLen  *int               `want:"a whole number, such as 64"`
+	IPv6SubnetMin  *string            `want:"an IPv6 address as a string, such as \"fd00:5:0:1::\""`
+	IPv6SubnetMax  *string            `want:"an IPv6 address as a string, such as \"fd00:5:0:ff::\""`
+	EnableIPv4     *bool              `want:"true or false"`
+	EnableIPv6     *bool              `want:"true or false"`
+	EnableNFTables *bool              `want:"true or false"`
+	MasqueradeIPv4 *bool              `want:"true or false"`
+	MasqueradeIPv6 *bool              `want:"true or false"`
+	NoMasquerade   *[]string          `want:"a list of networks, such as [\"192.0.2.0/24\"]"`
+	Networks       *[]json.RawMessage `want:"a list of further networks, such as [{\"Network\": \"10.6.0.0/16\"}]"`
+	Backend        *json.RawMessage   `want:"an object, such as {\"Type\": \"vxlan\"}"`
 }
 
 // Parse reads and checks a network config, net-conf.json, and fills the defaults in. Keys are matched without regard
@@ -45,7 +46,8 @@ func Parse(text string) (Config, []string, error) {
 		Masquerade: [2]*bool{r.MasqueradeIPv4, r.MasqueradeIPv6},
 	}
 	c.Networks = p.networks(r)
-	c.NoMasquerade = p.noMasquerade(r, c.Networks)
+	c.Further = p.further(r, c.Networks)
+	c.NoMasquerade = p.noMasquerade(r, c)
 	c.Backend, c.BackendConfig = p.backend(r)
 	if len(p.mistakes) > 0 {
 		return Config{}, p.warnings, errors.Join(p.mistakes...)
@@ -93,7 +95,7 @@ func shorten(s string) string {
 }
 
 // noMasquerade reads the list of destinations that see pods' own addresses.
-func (p *parser) noMasquerade(r raw, networks [2]Network) []netip.Prefix {
+func (p *parser) noMasquerade(r raw, c Config) []netip.Prefix {
 	if r.NoMasquerade == nil {
 		return nil
 	}
@@ -105,8 +107,10 @@ func (p *parser) noMasquerade(r raw, networks [2]Network) []netip.Prefix {
 			continue
 		}
 		d = d.Masked()
-		if n := networks[FamilyOf(d.Addr())]; n.Enabled() && n.Prefix.Bits() <= d.Bits() && n.Prefix.Overlaps(d) {
-			p.warn("NoMasquerade: %s lies in the cluster's own network %s, where nothing is masqueraded anyway", d, n.Prefix)
+		for _, n := range c.All(FamilyOf(d.Addr())) {
+			if n.Prefix.Bits() <= d.Bits() && n.Prefix.Overlaps(d) {
+				p.warn("NoMasquerade: %s lies in the cluster's own network %s, where nothing is masqueraded anyway", d, n.Prefix)
+			}
 		}
 		list = append(list, d)
 	}

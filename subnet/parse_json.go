@@ -20,7 +20,12 @@ func (p *parser) object(text string, r *raw) error {
 		return fmt.Errorf("network config is not a JSON object: %s: want one such as {\"Network\": \"10.5.0.0/16\"}",
 			shorten(strings.TrimSpace(text)))
 	}
-	fields := reflect.ValueOf(r).Elem()
+	return p.keys(dec, "", reflect.ValueOf(r).Elem())
+}
+
+// keys decodes the keys of the object that dec has begun to read into the fields of a struct. In messages, where comes
+// before the name of a key.
+func (p *parser) keys(dec *json.Decoder, where string, fields reflect.Value) error {
 	seen := map[string]bool{}
 	for dec.More() {
 		key, err := dec.Token()
@@ -29,28 +34,28 @@ func (p *parser) object(text string, r *raw) error {
 		}
 		var value json.RawMessage
 		if err := dec.Decode(&value); err != nil {
-			return fmt.Errorf("network config: %s: %w", key, err)
+			return fmt.Errorf("network config: %s%s: %w", where, key, err)
 		}
 		name := key.(string)
 		field, known := fieldOf(fields.Type(), name)
 		if !known {
-			p.unknown(fields.Type(), name)
+			p.unknown(fields.Type(), where, name)
 			continue
 		}
 		if seen[field.Name] {
-			p.warn("%s: given more than once; the last one counts", field.Name)
+			p.warn("%s%s: given more than once; the last one counts", where, field.Name)
 		}
 		seen[field.Name] = true
-		p.value(field, fields.FieldByIndex(field.Index), value)
+		p.value(field, where, fields.FieldByIndex(field.Index), value)
 	}
 	return nil
 }
 
 // value decodes the value of one key into the field that mirrors it.
-func (p *parser) value(field reflect.StructField, into reflect.Value, value json.RawMessage) {
+func (p *parser) value(field reflect.StructField, where string, into reflect.Value, value json.RawMessage) {
 	fresh := reflect.New(field.Type)
 	if err := json.Unmarshal(value, fresh.Interface()); err != nil {
-		p.mistake(field.Name, value, "want %s", field.Tag.Get("want"))
+		p.mistake(where+field.Name, value, "want %s", field.Tag.Get("want"))
 		return
 	}
 	into.Set(fresh.Elem())
@@ -62,17 +67,17 @@ func fieldOf(t reflect.Type, key string) (reflect.StructField, bool) {
 }
 
 // unknown warns of a key that means nothing, and names the one that may have been meant.
-func (p *parser) unknown(t reflect.Type, key string) {
+func (p *parser) unknown(t reflect.Type, where, key string) {
 	var known []string
 	for i := range t.NumField() {
 		known = append(known, t.Field(i).Name)
 	}
 	best := Nearest(key, known)
 	if best == "" {
-		p.warn("%s: unknown key; it is ignored", shorten(key))
+		p.warn("%s%s: unknown key; it is ignored", where, shorten(key))
 		return
 	}
-	p.warn("%s: unknown key; it is ignored; did you mean %s?", shorten(key), best)
+	p.warn("%s%s: unknown key; it is ignored; did you mean %s?", where, shorten(key), best)
 }
 
 // position says where in text a syntax error is.

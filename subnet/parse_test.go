@@ -39,6 +39,9 @@ func describe(c subnet.Config) string {
 		if n.Enabled() {
 			fmt.Fprintf(&b, "%s: subnets of length %d, %d of them\n", f, n.SubnetLen, n.Size())
 		}
+		for _, n := range c.Further[f] {
+			fmt.Fprintf(&b, "%s: then %s, %d of length %d\n", f, n, n.Size(), n.SubnetLen)
+		}
 		if m := c.Masquerade[f]; m != nil {
 			fmt.Fprintf(&b, "%s: masquerade %t\n", f, *m)
 		}
@@ -74,17 +77,24 @@ func FuzzParse(f *testing.F) {
 		}
 		enabled := 0
 		for _, f := range subnet.Families {
-			n := c.Networks[f]
-			if !n.Enabled() {
-				continue
+			all := c.All(f)
+			enabled += len(all)
+			if len(all) == 0 && len(c.Further[f]) > 0 {
+				t.Errorf("%s is off and has the networks %s", f, c.Further[f])
 			}
-			enabled++
-			if subnet.FamilyOf(n.Prefix.Addr()) != f || n.Prefix != n.Prefix.Masked() || n.SubnetLen < n.Prefix.Bits()+2 || n.SubnetLen > f.Bits()-2 {
-				t.Errorf("%s: odd network %s with subnets of length %d", f, n, n.SubnetLen)
-			}
-			for _, p := range []netip.Prefix{n.Min, n.Max, n.At(0), n.At(n.Size() - 1), n.At(n.Size() / 2)} {
-				if !n.Holds(p) || !n.Prefix.Contains(p.Addr()) {
-					t.Errorf("%s: %s is not held", n, p)
+			for i, n := range all {
+				if subnet.FamilyOf(n.Prefix.Addr()) != f || n.Prefix != n.Prefix.Masked() || n.SubnetLen < n.Prefix.Bits()+2 || n.SubnetLen > f.Bits()-2 {
+					t.Errorf("%s: odd network %s with subnets of length %d", f, n, n.SubnetLen)
+				}
+				for _, p := range []netip.Prefix{n.Min, n.Max, n.At(0), n.At(n.Size() - 1), n.At(n.Size() / 2)} {
+					if !n.Holds(p) || !c.HoldsIn(f, p) || !n.Prefix.Contains(p.Addr()) || !subnet.Contain(all, p) {
+						t.Errorf("%s: %s is not held", n, p)
+					}
+				}
+				for _, o := range all[:i] {
+					if o.Prefix.Overlaps(n.Prefix) {
+						t.Errorf("%s: %s and %s overlap", f, o, n)
+					}
 				}
 			}
 		}

@@ -6,31 +6,36 @@ import (
 	"fmt"
 	"iter"
 	"net/netip"
+	"slices"
+	"strings"
 )
 
 // maxProbes bounds the search in one network. It is more than the subnets of any network that is in use.
 const maxProbes = 1 << 24
 
-// Pick chooses the subnets of a node under c, each family on its own: the one in previous if the network holds it
-// and it is not taken, else one that follows from the node's identity, else the next free one in an order that
-// follows from it as well. Nodes that start together therefore hardly ever choose the same, and a node that lost its
-// lease chooses what it had. The error wraps ErrExhausted and names the network.
+// Pick chooses the subnets of a node under c, each family on its own: the one in previous if a network holds it
+// and it is not taken, else, in the first network that is not full, one that follows from the node's identity, else the
+// next free one in an order that follows from it as well. Nodes that start together therefore hardly ever choose the same, and a node that lost its
+// lease chooses what it had. The error wraps ErrExhausted and names the networks.
 func Pick(c Config, node string, previous Subnets, taken func(f Family, p netip.Prefix) bool) (Subnets, error) {
 	var s Subnets
 	for _, f := range Families {
-		n := c.Networks[f]
-		if !n.Enabled() {
-			continue
-		}
-		if n.Holds(previous[f]) && !taken(f, previous[f]) {
+		if c.HoldsIn(f, previous[f]) && !taken(f, previous[f]) {
 			s[f] = previous[f]
 			continue
 		}
-		p, ok := n.probe(node, func(p netip.Prefix) bool { return !taken(f, p) })
-		if !ok {
-			return Subnets{}, fmt.Errorf("%w: all %d of %s are taken", ErrExhausted, n.Size(), n)
+		var full []string
+		for _, n := range c.All(f) {
+			p, ok := n.probe(node, func(p netip.Prefix) bool { return !taken(f, p) })
+			if ok {
+				s[f] = p
+				break
+			}
+			full = append(full, fmt.Sprintf("all %d of %s", n.Size(), n))
 		}
-		s[f] = p
+		if c.Networks[f].Enabled() && !s[f].IsValid() {
+			return Subnets{}, fmt.Errorf("%w: %s are taken", ErrExhausted, strings.Join(full, ", and "))
+		}
 	}
 	return s, nil
 }
@@ -65,19 +70,27 @@ func gcd(a, b uint64) uint64 {
 // Taken returns the question that Pick asks, for the subnets in held: does a subnet of c's networks overlap any of
 // them? Those of other lengths count too: a cluster whose SubnetLen changed holds leases of both.
 func (c Config) Taken(held iter.Seq[Subnets]) func(f Family, p netip.Prefix) bool {
-	var covered [2]map[netip.Prefix]bool // subnets of the config's length that something lies in
+	var covered [2]map[netip.Prefix]bool // subnets of the networks' lengths that something lies in
 	var wide [2][]netip.Prefix           // what is larger than a subnet: few, if any
-	for f := range covered {
+	var lengths [2][]int
+	for _, f := range Families {
 		covered[f] = map[netip.Prefix]bool{}
+		for _, n := range c.All(f) {
+			if !slices.Contains(lengths[f], n.SubnetLen) {
+				lengths[f] = append(lengths[f], n.SubnetLen)
+			}
+		}
 	}
 	for s := range held {
 		for f, p := range s {
-			switch length := c.Networks[f].SubnetLen; {
-			case !p.IsValid() || !c.Networks[f].Enabled():
-			case p.Bits() < length:
-				wide[f] = append(wide[f], p)
-			default:
-				covered[f][netip.PrefixFrom(p.Addr(), length).Masked()] = true
+			for _, length := range lengths[f] {
+				switch {
+				case !p.IsValid():
+				case p.Bits() < length:
+					wide[f] = append(wide[f], p)
+				default:
+					covered[f][netip.PrefixFrom(p.Addr(), length).Masked()] = true
+				}
 			}
 		}
 	}

@@ -34,7 +34,7 @@ func (p plugin) followLease(c conf, env subnet.Env, d delegate) (hint string) {
 	if len(stale)+len(left) == 0 {
 		return ""
 	}
-	known := append(env.Networks[:], records{c.DataDir}.subnets()...)
+	known := append(env.All(), records{c.DataDir}.subnets()...)
 	ours := func(a netip.Prefix) bool {
 		return slices.ContainsFunc(known, func(n netip.Prefix) bool { return n.IsValid() && n.Contains(a.Addr()) })
 	}

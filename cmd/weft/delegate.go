@@ -102,10 +102,12 @@ func (c conf) ipam(env subnet.Env) (object, error) {
 		if p := env.Subnets[f]; p.IsValid() {
 			ranges = append(ranges, []ipamRange{{Subnet: p.Masked()}})
 		}
-		if p := env.Networks[f]; p.IsValid() && !slices.Contains(given, p.Masked()) {
+	}
+	for _, p := range env.All() {
+		if !slices.Contains(given, p) {
 			routes = append(routes, encode(struct {
 				Dst netip.Prefix `json:"dst"`
-			}{p.Masked()}))
+			}{p}))
 		}
 	}
 	if len(ranges) == 0 {

@@ -136,6 +136,9 @@ func configText(c subnet.Config, b backend.Backend) string {
 			continue
 		}
 		row(family.String(), "%s, %d subnets of /%d, %s to %s", n.Prefix, n.Size(), n.SubnetLen, n.Min.Addr(), n.Max.Addr())
+		for _, n := range c.Further[f] {
+			row("", "then %s, %d subnets of /%d, %s to %s", n.Prefix, n.Size(), n.SubnetLen, n.Min.Addr(), n.Max.Addr())
+		}
 		row("", "masquerade: %s", optional(c.Masquerade[f], "as the flag --ip-masq says"))
 	}
 	if len(c.NoMasquerade) > 0 {

@@ -77,9 +77,9 @@ func lines(text string) []string {
 
 // scope says by which networks routes of flannel's are recognized, from everything that may know them.
 func (c cleanup) scope() (s kernel.Scope, notes []string, err error) {
-	add := func(f subnet.Family, p netip.Prefix, length int) {
+	add := func(p netip.Prefix, length int) {
 		n := kernel.Subnetwork{Prefix: p.Masked(), SubnetLen: length}
-		if p.IsValid() && !slices.Contains(s.Networks, n) {
+		if p.IsValid() && length >= 0 && !slices.Contains(s.Networks, n) {
 			s.Networks = append(s.Networks, n)
 		}
 	}
@@ -105,16 +105,18 @@ func (c cleanup) scope() (s kernel.Scope, notes []string, err error) {
 		if err != nil {
 			return s, nil, fmt.Errorf("read the network config: %w", err)
 		}
-		for f, n := range parsed.Networks {
-			add(subnet.Family(f), n.Prefix, n.SubnetLen)
+		for _, f := range subnet.Families {
+			for _, n := range parsed.All(f) {
+				add(n.Prefix, n.SubnetLen)
+			}
 		}
 	}
 	env, err := subnet.ReadEnv(c.subnetFile)
 	if err != nil {
 		unreadable(err)
 	}
-	for f, p := range env.Networks {
-		add(subnet.Family(f), p, env.Subnets[f].Bits())
+	for _, p := range env.All() {
+		add(p, env.Subnets[subnet.FamilyOf(p.Addr())].Bits())
 	}
 	if len(s.Networks) == 0 {
 		notes = append(notes, "the cluster's network is not known here any more: routes of flannel's host-gw mode are not recognized without --config")

@@ -10,13 +10,14 @@ import (
 
 // Config is all that the rules depend on. The zero Config wants no rule at all. Prefixes need not be masked.
 type Config struct {
-	Networks     [2]netip.Prefix // the pods of the whole cluster; the zero Prefix where the family is off
-	Subnets      [2]netip.Prefix // the pods of this node; without one its family has no masquerade rules
-	Masquerade   [2]bool         // what pods send out of the cluster gets the node's address
-	RandomFully  bool            // the source ports of masqueraded connections are chosen at random
-	NoMasquerade []netip.Prefix  // destinations outside the cluster that see pods' own addresses
-	Forward      bool            // packets from and to pods are accepted where a foreign rule would drop all forwarded ones
-	Tunnels      []Tunnel        // whose outer packets connection tracking does not see
+	Networks     [2]netip.Prefix   // the pods of the whole cluster; the zero Prefix where the family is off
+	Further      [2][]netip.Prefix // more networks of the same cluster
+	Subnets      [2]netip.Prefix   // the pods of this node; without one its family has no masquerade rules
+	Masquerade   [2]bool           // what pods send out of the cluster gets the node's address
+	RandomFully  bool              // the source ports of masqueraded connections are chosen at random
+	NoMasquerade []netip.Prefix    // destinations outside the cluster that see pods' own addresses
+	Forward      bool              // packets from and to pods are accepted where a foreign rule would drop all forwarded ones
+	Tunnels      []Tunnel          // whose outer packets connection tracking does not see
 }
 
 // Tunnel is how the outer packets of a tunnel are known, which is the same on all nodes.

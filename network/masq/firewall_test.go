@@ -56,6 +56,7 @@ func TestSyncFollowsConfig(t *testing.T) {
 			"other tunnel":   func(c *Config) { c.Tunnels = ports(4789)[:1] },
 			"other subnet":   func(c *Config) { c.Subnets = prefixes("10.5.2.0/24", "fd00:5:0:2::/64") },
 			"one family":     func(c *Config) { c.Networks = prefixes("10.5.0.0/16", "") },
+			"more networks":  moreNetworks,
 			"nothing at all": func(c *Config) { *c = Config{} },
 		}
 		for name, change := range changes {

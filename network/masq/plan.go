@@ -40,28 +40,34 @@ func planMasquerade(c Config, f subnet.Family) []Rule {
 	if !c.Masquerade[f] || !c.Networks[f].IsValid() || !c.Subnets[f].IsValid() {
 		return nil
 	}
-	own, cluster := in(c.Subnets[f]), in(c.Networks[f])
-	rules := []Rule{
-		{Mark: serviceMark, Why: "kube-proxy masquerades it"},
-		{Source: own, Destination: cluster, Why: "this node's pods to the cluster"},
-		{Source: cluster, Destination: own, Why: "the cluster to this node's pods"},
-		{Source: cluster.not(), Destination: own, Why: "outside to this node's pods"},
+	own, cluster := in(c.Subnets[f]), c.cluster(f)
+	rules := []Rule{{Mark: serviceMark, Why: "kube-proxy masquerades it"}}
+	for _, n := range cluster {
+		rules = append(rules, Rule{Source: own, Destination: n, Why: "this node's pods to the cluster"})
 	}
+	rules = append(rules,
+		Rule{Source: cluster[0], Destination: own, Why: "the cluster to this node's pods"},
+		Rule{Source: cluster[0].not(), Destination: own, Why: "outside to this node's pods"}) // and its other networks
 	for _, p := range c.NoMasquerade {
 		if !p.IsValid() || subnet.FamilyOf(p.Addr()) != f {
 			continue
 		}
-		r := Rule{Source: cluster, Destination: in(p), Why: "pods to a network that knows them"}
-		if p.Bits() == 0 {
-			r.Destination = Net{} // as iptables lists it
-		}
-		if !slices.Contains(rules, r) {
-			rules = append(rules, r)
+		for _, n := range cluster {
+			r := Rule{Source: n, Destination: in(p), Why: "pods to a network that knows them"}
+			if p.Bits() == 0 {
+				r.Destination = Net{} // as iptables lists it
+			}
+			if !slices.Contains(rules, r) {
+				rules = append(rules, r)
+			}
 		}
 	}
-	rules = append(rules,
-		Rule{Source: cluster, Destination: in(multicast[f]).not(), Verdict: Masquerade, Why: "pods to outside"},
-		Rule{Source: cluster.not(), Destination: cluster, Verdict: Masquerade, Why: "outside to other nodes' pods"})
+	for _, n := range cluster {
+		rules = append(rules, Rule{Source: n, Destination: in(multicast[f]).not(), Verdict: Masquerade, Why: "pods to outside"})
+	}
+	for _, n := range cluster { // what comes from a pod never gets here
+		rules = append(rules, Rule{Source: n.not(), Destination: n, Verdict: Masquerade, Why: "outside to other nodes' pods"})
+	}
 	for i := range rules {
 		rules[i].Chain, rules[i].Family = Postrouting, f
 		rules[i].RandomFully = c.RandomFully && rules[i].Verdict == Masquerade
@@ -69,16 +75,29 @@ func planMasquerade(c Config, f subnet.Family) []Rule {
 	return rules
 }
 
+// cluster are all networks of the pods of one family.
+func (c Config) cluster(f subnet.Family) []Net {
+	all := []Net{in(c.Networks[f])}
+	for _, p := range c.Further[f] {
+		if n := in(p); !slices.Contains(all, n) {
+			all = append(all, n)
+		}
+	}
+	return all
+}
+
 // planForward returns the rules that accept what is forwarded from and to pods.
 func planForward(c Config, f subnet.Family) []Rule {
 	if !c.Forward || !c.Networks[f].IsValid() {
 		return nil
 	}
-	cluster := in(c.Networks[f])
-	return []Rule{
-		{Chain: Forward, Family: f, Source: cluster, Verdict: Accept, Why: "from pods"},
-		{Chain: Forward, Family: f, Destination: cluster, Verdict: Accept, Why: "to pods"},
+	var rules []Rule
+	for _, n := range c.cluster(f) {
+		rules = append(rules,
+			Rule{Chain: Forward, Family: f, Source: n, Verdict: Accept, Why: "from pods"},
+			Rule{Chain: Forward, Family: f, Destination: n, Verdict: Accept, Why: "to pods"})
 	}
+	return rules
 }
 
 // planUntracked returns the rules that hide the tunnel's outer packets from connection tracking, which would else hold

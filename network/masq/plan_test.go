@@ -41,6 +41,12 @@ func dualStack() Config {
 	}
 }
 
+// moreNetworks makes a cluster of one that has outgrown its range in both families.
+func moreNetworks(c *Config) {
+	c.Further[subnet.Inet] = []netip.Prefix{netip.MustParsePrefix("10.6.0.0/16"), netip.MustParsePrefix("10.8.0.0/20")}
+	c.Further[subnet.Inet6] = []netip.Prefix{netip.MustParsePrefix("fd00:6::1/56"), netip.MustParsePrefix("fd00:6::/56")}
+}
+
 func TestPlan(t *testing.T) {
 	tests := []struct {
 		name   string
@@ -57,6 +63,7 @@ func TestPlan(t *testing.T) {
 			c.Tunnels = append(ports(8472)[:1], Tunnel{Family: subnet.Inet, Port: 8472}, Tunnel{}, ports(51820)[0])
 		}},
 		{"nobody outside sees the node", func(c *Config) { c.NoMasquerade = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")} }},
+		{"more networks", moreNetworks},
 		{"nothing", func(c *Config) { *c = Config{} }},
 	}
 	var words, iptables txtar.Archive
@@ -103,6 +110,7 @@ func TestConfigEqual(t *testing.T) {
 		{"other subnet", func(c *Config) { c.Subnets = prefixes("10.5.2.0/24", "fd00:5:0:1::/64") }, false},
 		{"other port", func(c *Config) { c.Tunnels[0].Port = 4789 }, false},
 		{"other protocol", func(c *Config) { c.Tunnels[2].Protocol = 47 }, false},
+		{"more networks", moreNetworks, false},
 		{"fewer exceptions", func(c *Config) { c.NoMasquerade = c.NoMasquerade[:1] }, false},
 	}
 	for _, test := range tests {

@@ -41,8 +41,27 @@ func TestTraffic(t *testing.T) {
 			for _, f := range subnet.Families {
 				w.tryAll(t, f)
 			}
+			for name, c := range splits() {
+				t.Run(name, func(t *testing.T) {
+					w.node.Do(t, func() { sync(t, fw, c) })
+					for _, f := range subnet.Families {
+						w.tryAll(t, f)
+					}
+				})
+			}
 		})
 	}
+}
+
+// splits are clusters of more than one network, with the pod in the first one or in another. Nothing else is different.
+func splits() map[string]Config {
+	first, second := dualStack(), dualStack()
+	first.Networks, second.Networks = prefixes("10.5.0.0/23", "fd00:5:0:0::/63"), prefixes("10.5.2.0/24", "fd00:5:0:2::/64")
+	for f := range subnet.Families {
+		first.Further[f] = []netip.Prefix{prefixes("10.9.0.0/16", "fd00:99::/56")[f], second.Networks[f]}
+		second.Further[f] = []netip.Prefix{first.Networks[f]}
+	}
+	return map[string]Config{"pod in the first network": first, "pod in a further network": second}
 }
 
 func (w world) tryAll(t *testing.T, f subnet.Family) {

@@ -50,7 +50,7 @@ func decide(m *mirror, recent holding, want subnet.Want, also []subnet.Subnets) 
 	// The network changed: what can be kept of the old subnets is kept.
 	previous := want.Previous
 	for f, q := range own.subnets {
-		if want.Config.Networks[f].Holds(q) {
+		if want.Config.HoldsIn(subnet.Family(f), q) {
 			previous[f] = q
 		}
 	}

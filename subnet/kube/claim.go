@@ -81,16 +81,18 @@ func (s *Store) subnets(n *Node, c subnet.Config) (subnet.Subnets, error) {
 		return cidrs, fmt.Errorf("Node %s has no pod CIDR yet: kube-controller-manager gives it one when it runs with --allocate-node-cidrs and --cluster-cidr %s", n.Name, networks(c))
 	}
 	var own subnet.Subnets
-	for f, network := range c.Networks {
-		p := cidrs[f]
+	for f, first := range c.Networks {
+		p, all := cidrs[f], c.All(subnet.Family(f))
 		switch {
-		case !network.Enabled():
+		case !first.Enabled():
 			continue
 		case !p.IsValid():
 			err = fmt.Errorf("Node %s has no %s pod CIDR, only %s: give kube-controller-manager --cluster-cidr %s, or turn %s off in net-conf.json",
 				n.Name, subnet.Family(f), cidrs, networks(c), subnet.Family(f))
-		case p.Bits() < network.Prefix.Bits() || !network.Prefix.Contains(p.Addr()):
-			err = fmt.Errorf("pod CIDR %s of Node %s is not inside the network %s of net-conf.json: make the network the --cluster-cidr of kube-controller-manager", p, n.Name, network.Prefix)
+		case !subnet.Contain(all, p) && len(all) == 1:
+			err = fmt.Errorf("pod CIDR %s of Node %s is not inside the network %s of net-conf.json: make the network the --cluster-cidr of kube-controller-manager", p, n.Name, first.Prefix)
+		case !subnet.Contain(all, p):
+			err = fmt.Errorf("pod CIDR %s of Node %s is not inside one of the networks %s of net-conf.json: add the network that it is a part of to Networks", p, n.Name, prefixes(all))
 		}
 		if err != nil {
 			return own, err
@@ -100,7 +102,16 @@ func (s *Store) subnets(n *Node, c subnet.Config) (subnet.Subnets, error) {
 	return own, nil
 }
 
-// networks names the networks of a config, as --cluster-cidr wants them.
+// prefixes lists networks for people.
+func prefixes(networks []subnet.Network) string {
+	var words []string
+	for _, n := range networks {
+		words = append(words, n.Prefix.String())
+	}
+	return strings.Join(words, ", ")
+}
+
+// networks names the first networks of a config, as --cluster-cidr wants them.
 func networks(c subnet.Config) string {
 	var all subnet.Subnets
 	for f, n := range c.Networks {

@@ -141,7 +141,7 @@ func better(want subnet.Want) func(a, b subnet.Subnets) int {
 func (c *Cluster) pick(want subnet.Want, own subnet.Subnets) (subnet.Subnets, error) {
 	previous := want.Previous
 	for f, p := range own {
-		if want.Config.Networks[f].Holds(p) {
+		if want.Config.HoldsIn(subnet.Family(f), p) {
 			previous[f] = p
 		}
 	}

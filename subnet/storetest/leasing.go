@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"sync"
 
 	"github.com/google/go-cmp/cmp"
@@ -26,6 +27,8 @@ func leasingCases() []testcase {
 		{"more nodes than subnets at the same time", exhaustedTogether},
 		{"subnet length changes", lengthChanges},
 		{"second family is added", familyAdded},
+		{"further network is added", networkAdded},
+		{"further network is taken away", networkRemoved},
 		{"reservation for nobody", reserved},
 		{"reservation for an address", reservedForAddress},
 		{"wiped", wiped},
@@ -221,6 +224,78 @@ func familyAdded(b *bed) {
 	after := b.claim(b.store(1), b.want(1))
 	if after.Subnets[subnet.Inet] != before.Subnets[subnet.Inet] {
 		b.Errorf("with a second family the node with %s got %s", before.Subnets, after.Subnets)
+	}
+	if p := watch(b.T, b.store(3), nil).untilLease(after); len(p.Leases) != 1 {
+		b.Errorf("the node has more than one lease:\n%s", show(p))
+	}
+}
+
+// The configs of a cluster that has outgrown its range, before and after.
+const (
+	tight = `{"Network": "10.5.0.0/22", "SubnetLen": 24, "EnableIPv6": true, "IPv6Network": "fd00:5::/56", "Backend": {"Type": "vxlan"}}`
+	wider = `{"Network": "10.5.0.0/22", "SubnetLen": 24, "EnableIPv6": true, "IPv6Network": "fd00:5::/56", "Backend": {"Type": "vxlan"},
+		"Networks": [{"Network": "10.6.0.0/22"}, {"Network": "10.7.0.0/24", "SubnetLen": 26}]}`
+)
+
+// networkAdded fills a network, adds two more, and fills these, the last of them by nodes that come together.
+func networkAdded(b *bed) {
+	b.configure(tight)
+	var before []subnet.Lease
+	for n := range 3 {
+		before = append(before, b.claim(b.store(n+1), b.want(n+1)))
+	}
+	if l, err := tryClaim(b.Context(), b.store(4), b.want(4)); !errors.Is(err, subnet.ErrExhausted) {
+		b.Fatalf("Claim in a full network returned %s, %v: want ErrExhausted", showLease(l), err)
+	}
+	b.configure(wider)
+	all := b.config.All(subnet.Inet)
+	for n, held := range before {
+		if again := b.claim(b.store(n+1), b.want(n+1)); again.Subnets != held.Subnets {
+			b.Errorf("another network was added, and the node with %s got %s", held.Subnets, again.Subnets)
+		}
+	}
+	for n := range 3 {
+		l := b.claim(b.store(n+4), b.want(n+4))
+		if !all[1].Holds(l.Subnets[subnet.Inet]) {
+			b.Errorf("Claim returned %s: want one of %s, the first that is not full", l.Subnets, all[1])
+		}
+		if again := b.claim(b.store(n+4), b.want(n+4)); again != l {
+			b.Errorf("the node with %s got %s after a restart", l.Subnets, again.Subnets)
+		}
+	}
+	g, ctx := errgroup.WithContext(b.Context())
+	for n := range 3 {
+		s, want := b.store(n+7), b.want(n+7)
+		g.Go(func() error {
+			l, err := tryClaim(ctx, s, want)
+			if err == nil && !all[2].Holds(l.Subnets[subnet.Inet]) {
+				err = fmt.Errorf("claim returned %s: want one of %s, the only one that is not full", l.Subnets, all[2])
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		b.Error(err)
+	}
+	l, err := tryClaim(b.Context(), b.store(10), b.want(10))
+	if !errors.Is(err, subnet.ErrExhausted) || !strings.Contains(err.Error(), all[0].Prefix.String()) || !strings.Contains(err.Error(), all[2].Prefix.String()) {
+		b.Errorf("Claim in full networks returned %s, %v: want ErrExhausted with all networks", showLease(l), err)
+	}
+}
+
+// networkRemoved takes a network away in which a node has its subnet. That node is given another one.
+func networkRemoved(b *bed) {
+	b.configure(wider)
+	want := b.want(1)
+	want.Previous = subnets("10.7.0.64/26", "fd00:5:0:77::/64")
+	before := b.claim(b.store(1), want)
+	if before.Subnets != want.Previous {
+		b.Fatalf("Claim returned %s: want %s, which is free", before.Subnets, want.Previous)
+	}
+	b.configure(tight)
+	after := b.claim(b.store(1), b.want(1))
+	if after.Subnets[subnet.Inet6] != before.Subnets[subnet.Inet6] {
+		b.Errorf("the IPv4 network was taken away, and the node with %s got %s", before.Subnets, after.Subnets)
 	}
 	if p := watch(b.T, b.store(3), nil).untilLease(after); len(p.Leases) != 1 {
 		b.Errorf("the node has more than one lease:\n%s", show(p))
