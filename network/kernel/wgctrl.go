@@ -290,3 +290,19 @@ func (p WireGuardPeer) config(have *wgtypes.Peer) wgtypes.PeerConfig {
 func ipNet(p netip.Prefix) net.IPNet {
 	return net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
 }
+
+// WireGuardKey returns the private key of our WireGuard devices, the zero Key where there is none.
+func (k *Kernel) WireGuardKey(ctx context.Context) (key Key, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	all, err := k.socket.devices(ctx)
+	if err != nil {
+		return Key{}, err
+	}
+	err = k.eachWireGuard(all, func(_ int, d *wgtypes.Device) {
+		if key == (Key{}) {
+			key = Key(d.PrivateKey)
+		}
+	})
+	return key, err
+}

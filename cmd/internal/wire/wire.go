@@ -13,6 +13,7 @@ import (
 	"github.com/weft-network/weft/backend/ipip"
 	"github.com/weft-network/weft/backend/udp"
 	"github.com/weft-network/weft/backend/vxlan"
+	"github.com/weft-network/weft/backend/wireguard"
 	"github.com/weft-network/weft/subnet"
 )
 
@@ -31,6 +32,8 @@ func Backend(kind, config string) (backend.Backend, []string, error) {
 		return udp.New(config)
 	case alloc.Kind:
 		return alloc.New(config)
+	case wireguard.Kind:
+		return wireguard.New(config)
 	case extension.Kind:
 		return extension.New(config)
 	}
@@ -50,6 +53,7 @@ func kinds() []string {
 		ipip.Kind,
 		udp.Kind,
 		alloc.Kind,
+		wireguard.Kind,
 		extension.Kind,
 	}
 }
