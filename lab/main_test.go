@@ -12,9 +12,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Where there is no Go, as in a virtual machine, the tests are run with binaries that were built elsewhere: with buildEnv
+// the test binary builds them into the folder of that name, which is all it does, and with builtEnv it uses them.
+const (
+	buildEnv = "WEFT_LAB_BUILD"
+	builtEnv = "WEFT_LAB_BUILT"
+)
+
 // TestMain builds what the lab runs, and then runs the tests inside the lab's namespaces.
 func TestMain(m *testing.M) {
 	switch {
+	case os.Getenv(buildEnv) != "":
+		os.Exit(status(buildBinaries(binariesIn(os.Getenv(buildEnv)))))
 	case len(os.Args) == 4 && os.Args[1] == "lab" && os.Args[2] == MemberCommand:
 		os.Exit(status(RunMember(os.Args[3])))
 	case IsInside():
@@ -60,11 +69,19 @@ func runTestsInside() (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	bins := Binaries{Dir: filepath.Join(dir, "bin"), CNI: filepath.Join(dir, "bin", "cni"), Upgrade: filepath.Join(dir, "upgrade")}
+	if built := os.Getenv(builtEnv); built != "" {
+		return RunInside(context.Background(), binariesIn(built), os.Args[1:]...)
+	}
+	bins := binariesIn(dir)
 	if err := buildBinaries(bins); err != nil {
 		return err
 	}
 	return RunInside(context.Background(), bins, os.Args[1:]...)
+}
+
+// binariesIn are the places of the lab's binaries below the folder dir.
+func binariesIn(dir string) Binaries {
+	return Binaries{Dir: filepath.Join(dir, "bin"), CNI: filepath.Join(dir, "bin", "cni"), Upgrade: filepath.Join(dir, "upgrade")}
 }
 
 // buildBinaries builds what make build builds, and weftd once more as another version.

@@ -83,7 +83,7 @@ func archive(file string, fill func(*cpio) error) error {
 
 // top adds what no package has: the links of a Debian machine's top folder, and a few files that programs look for.
 func top(c *cpio) {
-	for _, dir := range []string{"proc", "sys", "dev", "run", "etc", "out", "var", "usr/lib/busybox", "usr/lib64"} {
+	for _, dir := range []string{"proc", "sys", "dev", "run", "etc", "out", "var", "var/lib", "usr/lib/busybox", "usr/lib64"} {
 		c.dir(dir, 0o755)
 	}
 	c.dir("root", 0o700)
