@@ -26,7 +26,8 @@ type Agent struct {
 	loop        loop        // the pass's own memory; only the task that keeps the kernel touches it
 	fire        firewall    // what the firewall should hold
 	fileDoubted atomic.Bool // subnet.env may not be as it was written
-	report      report      // what Status tells
+	later       chan time.Duration
+	report      report // what Status tells
 
 	// wake the tasks: keep the kernel, claim, keep the firewall, save, forget leases, tell the store, install
 	look, ask, guard, save, part, tell, equip bell
@@ -43,6 +44,7 @@ func New(o Options) (*Agent, error) {
 		return nil, fmt.Errorf("opening netlink: %w", err)
 	}
 	a := &Agent{o: o, kern: k, keeper: engines{o.Engines, k}, look: newBell(), ask: newBell(), guard: newBell(), save: newBell(), part: newBell(), tell: newBell(), equip: newBell()}
+	a.later = make(chan time.Duration, 1)
 	a.metrics = newMetrics(a)
 	return a, nil
 }
@@ -62,6 +64,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	task(a.serveWithoutStore)
 	task(a.resync)
 	task(a.runEngines)
+	task(a.remind)
 	task(func(ctx context.Context) error { return keep(ctx, a.look, retry, a.pass) })
 	task(func(ctx context.Context) error { return keep(ctx, a.ask, retry, a.claim) })
 	task(a.keepFirewall)

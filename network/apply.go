@@ -54,7 +54,7 @@ func (a *Agent) wholePlan() (want kernel.State, failed map[subnet.Subnets]error,
 	peers := a.picture.peers(l.plan)
 	slices.SortFunc(peers, func(x, y *subnet.Lease) int { return x.Subnets.Compare(y.Subnets) })
 	grow(&want.Routes, len(peers))
-	if len(l.plan.backends[l.plan.config.Backend].Ports()) > 0 {
+	if len(l.plan.ways[0].b.Ports()) > 0 {
 		grow(&want.Neighbours, len(peers))
 		grow(&want.Forwards, len(peers))
 	}

@@ -26,8 +26,6 @@ func TestAgentRefusesConfigsItCannotApply(t *testing.T) {
 		{"wrong backend key", `{"Network":"10.5.0.0/16","Backend":{"Type":"vxlan","VNI":-1}}`, "VNI"},
 		{"unknown backend", `{"Network":"10.5.0.0/16","Backend":{"Type":"carrier-pigeon"}}`, "carrier-pigeon"},
 		{"another network", `{"Network":"10.99.0.0/16"}`, "10.99.0.0/16"},
-		{"another VNI", strings.Replace(dual, `"vxlan"`, `"vxlan","VNI":2`, 1), "nodes with VNI 1 at port 8472 and nodes with VNI 2 at port 8472 do not reach each other"},
-		{"another port", strings.Replace(dual, `"vxlan"`, `"vxlan","Port":4789`, 1), "nodes with VNI 1 at port 4789 do not reach each other"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b.t = t

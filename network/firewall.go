@@ -20,6 +20,8 @@ type firewall struct {
 	want   masq.Config
 	prefer string
 	set    bool
+	asked  int // grows with every question
+	done   int // the last question that the rules answer
 }
 
 // wantFirewall says what the plan asks of the firewall.
@@ -33,17 +35,18 @@ func (a *Agent) wantFirewall() {
 		if !p.node.Uplinks[f].Valid() {
 			continue
 		}
-		for _, b := range p.backends {
-			for _, port := range b.Ports() {
+		for _, w := range p.ways {
+			for _, port := range w.b.Ports() {
 				c.Tunnels = append(c.Tunnels, masq.Tunnel{Family: f, Port: port})
 			}
-			if carrier, ok := b.(backend.Carrier); ok {
+			if carrier, ok := w.b.(backend.Carrier); ok {
 				c.Tunnels = append(c.Tunnels, masq.Tunnel{Family: f, Protocol: carrier.Protocol(f)})
 			}
 		}
 	}
 	a.fire.mu.Lock()
 	a.fire.want, a.fire.prefer, a.fire.set = c, a.rendering(p.config), true
+	a.fire.asked++
 	a.fire.mu.Unlock()
 	a.guard.ring()
 }
@@ -104,6 +107,7 @@ func (a *Agent) serveFirewall(ctx context.Context, c masq.Choice, prefer string)
 	g.Go(func() error { return forward(ctx, a.guard, rules) })
 	g.Go(func() error {
 		return keep(ctx, rules, pause{50 * time.Millisecond, 10 * time.Second}, func(ctx context.Context) error {
+			question := a.fire.question()
 			want, wish, _ := a.fire.read()
 			if wish != prefer {
 				stop()
@@ -112,6 +116,9 @@ func (a *Agent) serveFirewall(ctx context.Context, c masq.Choice, prefer string)
 			}
 			if err := a.syncFirewall(ctx, c, want); err != nil {
 				return err
+			}
+			if a.fire.answer(question) {
+				a.look.ring() // ways may be waiting for the rules
 			}
 			if !cleaned {
 				a.cleanFirewall(ctx, c)
@@ -142,6 +149,29 @@ func (f *firewall) read() (want masq.Config, prefer string, set bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.want, f.prefer, f.set
+}
+
+// question is the number of what is wanted now.
+func (f *firewall) question() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.asked
+}
+
+// answer says that the rules are what was wanted then. It tells whether that is new.
+func (f *firewall) answer(question int) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	first := f.done != question
+	f.done = question
+	return first
+}
+
+// settled tells whether the rules are what is wanted.
+func (f *firewall) settled() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.set && f.done == f.asked
 }
 
 // syncFirewall makes the rules what they should be, once.

@@ -17,11 +17,12 @@ import (
 // loop is the memory of the task that keeps the kernel, from one pass to the next. All of it can be lost at any
 // time: the next pass is then a full one.
 type loop struct {
-	text     string // net-conf.json that was looked at last, whether it was taken or refused
-	config   subnet.Config
-	have     bool // config is set
-	backends map[string]backend.Backend
+	text    string // net-conf.json that was looked at last, whether it was taken or refused
+	config  subnet.Config
+	have    bool // config is set
+	choices choices
 
+	secret   secret
 	prepared preparation // for the backend of the config
 
 	self    subnet.Self // by which the uplinks were chosen
@@ -35,7 +36,8 @@ type loop struct {
 	failed map[subnet.Subnets]error
 	denied map[kernel.Sysctl]error // parameters that are wrong and cannot be set from here
 
-	env subnet.Env // what subnet.env says; zero where that is not known
+	env    subnet.Env // what subnet.env says; zero where that is not known
+	podMTU int        // what pods have that have not followed; 0 where all have, or it is not known
 }
 
 // pass makes the kernel hold what it should: for a change of few leases or a few broken objects just these, else
@@ -45,12 +47,19 @@ func (a *Agent) pass(ctx context.Context) error {
 	l := &a.loop
 	n, h := a.picture.take(), a.wanted.take()
 	l.full = l.full || n.all || h.all
+	if err := a.findKey(ctx); err != nil {
+		return a.fail(err)
+	}
 	if a.adopt(n); !l.have {
 		return nil // another text rings the bell
 	}
 	if err := a.findUplinks(ctx, n.self, h.uplink); err != nil && !l.up {
 		return a.fail(err)
 	}
+	if err := a.choose(n); err != nil {
+		return a.fail(err)
+	}
+	a.keepKey()
 	if err := a.prepare(ctx); err != nil {
 		return a.fail(err)
 	}
@@ -58,7 +67,7 @@ func (a *Agent) pass(ctx context.Context) error {
 	if err != nil || own == (subnet.Lease{}) {
 		return a.fail(err)
 	}
-	if err := a.replan(ctx, own, n); err != nil {
+	if err := a.replan(ctx, own); err != nil {
 		return a.fail(err)
 	}
 	if a.fileDoubted.Swap(false) || l.full {
@@ -69,7 +78,7 @@ func (a *Agent) pass(ctx context.Context) error {
 	} else {
 		err = a.partialPass(ctx, n, h.dirty)
 	}
-	return a.finish(n.complete, err)
+	return a.finish(ctx, n.complete, err)
 }
 
 // fail keeps what this pass learned for the next one: it has to look at everything.
@@ -111,7 +120,7 @@ func (a *Agent) adopt(n news) {
 	if l.have {
 		a.o.Log.WithField("config", text).Info("network config changed")
 	}
-	l.config, l.have, l.full, l.set, l.backends = config, true, true, false, nil
+	l.config, l.have, l.full, l.set = config, true, true, false
 	a.report.config(text)
 }
 
@@ -144,8 +153,11 @@ func (a *Agent) checkConfig(text string, assigned subnet.Subnets) (subnet.Config
 		return config, err
 	}
 	b, more, err := a.o.Backend(config.Backend, config.BackendConfig)
-	if err == nil && a.loop.have && config.Backend == a.loop.config.Backend {
-		err = a.partition(b)
+	if err == nil {
+		err = backend.CheckMTU(config.Backend, b, config.Networks)
+	}
+	if err == nil && a.loop.have && a.loop.up {
+		err = a.fitting(config)
 	}
 	if err != nil {
 		return config, err
@@ -160,19 +172,22 @@ func (a *Agent) checkConfig(text string, assigned subnet.Subnets) (subnet.Config
 	return config, nil
 }
 
-// partition says why nodes that have b already, and nodes that have not yet, would not reach each other.
-func (a *Agent) partition(b backend.Backend) error {
-	type agreed interface{ Agreed() string }
-	now, ok := b.(agreed)
-	before, _, err := a.o.Backend(a.loop.config.Backend, a.loop.config.BackendConfig)
-	if !ok || err != nil {
+// fitting tells whether the backend of a new config can be put beside those that are there.
+func (a *Agent) fitting(c subnet.Config) error {
+	ways, err := a.withConfigured(a.loop.choices.ways, c)
+	if err != nil {
 		return err
 	}
-	if was := before.(agreed).Agreed(); was != now.Agreed() {
-		return fmt.Errorf("nodes with %s and nodes with %s do not reach each other; restart weftd on every node to change it, which interrupts what pods say to each other",
-			was, now.Agreed())
+	own := a.claims.lease()
+	if own == (subnet.Lease{}) {
+		return nil
 	}
-	return nil
+	node := a.nodeUnder(c, a.nodeOf(&ways[0], own).Kept)
+	if _, prepares := ways[0].b.(backend.Preparer); !prepares {
+		_, err = ways[0].b.Attrs(node)
+	}
+	var s kernel.State
+	return errors.Join(err, ways[0].b.Base(node, own, &s))
 }
 
 // findUplinks chooses the uplinks again where they may have changed. An uplink that is lost for a while leaves the last one in force.

@@ -46,6 +46,7 @@ type Options struct {
 
 	SubnetFile string // subnet.env, for the CNI plugin; beside it comes a file ".waiting" until there is one
 	StateFile  string // last good snapshot, for a start without the store; "" keeps none
+	KeyFile    string // private key of the node for WireGuard, made where a backend needs it; "" keeps it in memory and in devices alone
 	SysctlDir  string // where kernel parameters are written; default /proc/sys
 
 	// Install puts CNI plugins and configuration on the host, the configuration when the node is ready for pods; nil
@@ -55,6 +56,8 @@ type Options struct {
 	RenewMargin time.Duration // a lease that has less than this left is a warning: it is not being renewed; 0 warns never
 	StoreGrace  time.Duration // how long to wait for the store before the last good snapshot serves; default 3 s
 	Resync      time.Duration // how often everything is looked at without a reason; default 10 min
+
+	WayGrace time.Duration // how long a former way to this node is kept after all nodes have said that they need it no more; default 15 s
 
 	Version string             // for status
 	Log     logrus.FieldLogger // changes, warnings and what is waited for; nil logs nothing
@@ -85,6 +88,9 @@ func (o *Options) check() error {
 	missing(o.SubnetFile == "", "SubnetFile")
 	if o.StoreGrace == 0 {
 		o.StoreGrace = 3 * time.Second
+	}
+	if o.WayGrace == 0 {
+		o.WayGrace = 15 * time.Second
 	}
 	if o.Firewall == "" {
 		o.Firewall = "auto"

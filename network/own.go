@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/weft-network/weft/backend"
 	"github.com/weft-network/weft/subnet"
@@ -15,19 +16,11 @@ var errNoLease = errors.New("the store has not given a lease yet")
 // lease says what this node wants to announce, and returns the lease that it holds; zero while there is none.
 func (a *Agent) lease(n news) (subnet.Lease, error) {
 	l := &a.loop
-	kept := a.claims.lease()
-	if kept == (subnet.Lease{}) {
-		kept = a.former()
-	}
-	own, err := a.ownBackend()
+	kept := a.kept()
+	attrs, err := a.announcement(kept)
 	if err != nil {
 		return subnet.Lease{}, err
 	}
-	attrs, err := own.Attrs(a.node(kept.Attrs))
-	if err != nil {
-		return subnet.Lease{}, fmt.Errorf("backend %s: %w", l.config.Backend, err)
-	}
-	attrs.Node, attrs.Backend = a.o.Node, l.config.Backend
 	previous := kept.Subnets
 	if previous.IsZero() {
 		previous = a.envSubnets()
@@ -60,21 +53,44 @@ func (a *Agent) former() subnet.Lease {
 	return found
 }
 
-// ownBackend is the backend that the config names.
-func (a *Agent) ownBackend() (backend.Backend, error) {
+// announcement is what this node wants to tell its peers of itself: every way that is in place.
+func (a *Agent) announcement(kept subnet.Lease) (subnet.Attrs, error) {
 	l := &a.loop
-	if b, ok := l.backends[l.config.Backend]; ok {
-		return b, nil
+	l.choices.ways = slices.Clone(l.choices.ways) // plans hold the old ones
+	var all subnet.Attrs
+	var list []subnet.Way
+	for i := range l.choices.ways {
+		w := &l.choices.ways[i]
+		if w.Silent || !w.announced && !w.ready && kept != (subnet.Lease{}) {
+			continue
+		}
+		attrs, err := w.b.Attrs(a.nodeOf(w, kept))
+		if err != nil {
+			return subnet.Attrs{}, fmt.Errorf("backend %s: %w", w.Backend, err)
+		}
+		if len(list) == 0 {
+			all = attrs
+		}
+		w.Data = attrs.Data
+		list = append(list, w.Way)
 	}
-	b, _, err := a.o.Backend(l.config.Backend, l.config.BackendConfig)
-	if err != nil {
-		return nil, err
+	if len(list) == 0 { // this node was reached by nothing that it knows
+		l.choices.ways[0].ready = true
+		return a.announcement(kept)
 	}
-	l.backends = map[string]backend.Backend{l.config.Backend: b}
-	return b, nil
+	all.Node = a.o.Node
+	one := list[0]
+	return all, all.SetWays(list, one.Suffix != "" || one.Agreed != a.implied(one.Backend, one.Data))
 }
 
+// ownBackend is the backend that the config names.
+func (a *Agent) ownBackend() (backend.Backend, error) { return a.loop.choices.ways[0].b, nil }
+
 // node is what plans know of this node.
-func (a *Agent) node(kept subnet.Attrs) backend.Node {
-	return backend.Node{Name: a.o.Node, Networks: a.loop.config.Networks, Further: a.loop.config.Further, Uplinks: a.loop.uplinks, Kept: kept, Prepared: a.loop.prepared.text}
+func (a *Agent) node(kept subnet.Attrs) backend.Node { return a.nodeUnder(a.loop.config, kept) }
+
+// nodeUnder is what they know of it under another config.
+func (a *Agent) nodeUnder(c subnet.Config, kept subnet.Attrs) backend.Node {
+	return backend.Node{Name: a.o.Node, Networks: c.Networks, Further: c.Further, Uplinks: a.loop.uplinks, Kept: kept, Prepared: a.loop.prepared.text,
+		WireGuardKey: a.loop.secret.key}
 }

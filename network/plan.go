@@ -16,8 +16,10 @@ type plan struct {
 	node      backend.Node
 	own       subnet.Lease
 	config    subnet.Config
-	backends  map[string]backend.Backend // by type: the configured one and those of peers that have another
+	ways      []way                                    // the newest first: that of the config
+	implied   func(kind string, data [2]string) string // what nodes have agreed to that do not say it
 	blackhole bool
+	strict    bool      // the kernel drops what comes in by another device than answers go out by, unless told otherwise
 	acceptRA  [2]string // uplinks on which router advertisements must survive forwarding; "" for none
 }
 
@@ -25,13 +27,18 @@ type plan struct {
 // the bridge's own route.
 const ownRouteMetric = 4294967295
 
-// base adds what does not depend on any one peer: devices and addresses of every backend that somebody uses, the
+// base adds what does not depend on any one peer: devices and addresses of every way that somebody uses, the
 // route that catches traffic to this node's absent pods, and the kernel parameters that forwarding needs.
 func (p plan) base(s *kernel.State) error {
 	var errs []error
-	for kind, b := range p.backends {
-		if err := b.Base(p.node, p.own, s); err != nil {
-			errs = append(errs, fmt.Errorf("backend %s: %w", kind, err))
+	for _, w := range p.ways {
+		if err := w.b.Base(w.node, p.own, s); err != nil {
+			errs = append(errs, fmt.Errorf("backend %s: %w", w.Backend, err))
+		}
+	}
+	if p.strict {
+		for name := range s.Links {
+			s.Sysctls.Add(kernel.Sysctl{Name: rpFilter(name), Value: "2"})
 		}
 	}
 	for _, f := range subnet.Families {
@@ -72,19 +79,14 @@ func (p plan) sysctls(f subnet.Family) []kernel.Sysctl {
 // acceptRA is the name of the parameter that decides about router advertisements on a device.
 func acceptRA(link string) string { return "net/ipv6/conf/" + link + "/accept_ra" }
 
+// rpFilter is the name of the parameter that decides about the reverse path of IPv4 packets on a device: a peer may use one
+// way to this node and be reached by another.
+func rpFilter(link string) string { return "net/ipv4/conf/" + link + "/rp_filter" }
+
 // peer adds what one peer needs. It adds nothing where it returns an error.
 func (p plan) peer(l subnet.Lease, s *kernel.State) error {
-	b, ok := p.backends[l.Backend]
-	if !ok {
-		return fmt.Errorf("peer %s uses the backend %q, which this node cannot serve", l.Subnets, l.Backend)
-	}
-	for _, f := range subnet.Families {
-		own := p.own.Subnets[f]
-		if own.IsValid() && l.Subnets[f].IsValid() && own.Overlaps(l.Subnets[f]) {
-			return fmt.Errorf("peer %s claims a subnet that overlaps this node's %s", l.Subnets, own)
-		}
-	}
-	return b.Peer(p.node, l, s)
+	_, _, err := p.serve(l, s)
+	return err
 }
 
 // add puts what one peer needs into all, or nothing and an error. shared tells whether all held any of it before, as it does when a node
@@ -138,6 +140,17 @@ func (p plan) scope() kernel.Scope {
 		}
 	}
 	return s
+}
+
+// mtu is the size in bytes of the largest packet that fits through every way that is in use.
+func (p plan) mtu() int {
+	smallest := 0
+	for _, w := range p.ways {
+		if m := backend.MTU(w.b, w.node); smallest == 0 || m < smallest {
+			smallest = m
+		}
+	}
+	return smallest
 }
 
 // networks are the cluster's networks: the first of each family, and those after it.

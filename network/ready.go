@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/weft-network/weft/backend"
 	"github.com/weft-network/weft/subnet"
 )
 
@@ -17,7 +16,7 @@ import (
 const waitingAfter = 2 * time.Second
 
 // finish ends a pass that got as far as the kernel: it says how the pass went, and lets pods in when all is in place.
-func (a *Agent) finish(complete bool, err error) error {
+func (a *Agent) finish(ctx context.Context, complete bool, err error) error {
 	a.report.step(a.o.Log, err)
 	a.report.warn(a.o.Log, "kernel parameters", a.loop.denials())
 	a.report.waiting("agent", err)
@@ -26,12 +25,13 @@ func (a *Agent) finish(complete bool, err error) error {
 	}
 	a.picture.landed()
 	a.report.programmed(complete)
-	return a.letPodsIn()
+	a.settle(complete, time.Now())
+	return a.letPodsIn(ctx)
 }
 
 // letPodsIn writes subnet.env once the lease is held, the rules are in place and the peers are programmed, and keeps
 // it true from then on. The file itself is looked at in full passes, and when somebody else touched it.
-func (a *Agent) letPodsIn() error {
+func (a *Agent) letPodsIn(ctx context.Context) error {
 	if !a.report.isReady() && !a.report.mayBeReady() {
 		return nil
 	}
@@ -39,6 +39,7 @@ func (a *Agent) letPodsIn() error {
 	if env == a.loop.env && a.report.isReady() {
 		return nil
 	}
+	a.resizePods(ctx, env)
 	changed, err := subnet.WriteEnv(a.o.SubnetFile, env)
 	if err != nil {
 		a.report.waiting("subnet file", err)
@@ -47,6 +48,7 @@ func (a *Agent) letPodsIn() error {
 	a.report.waiting("subnet file", nil)
 	if changed {
 		a.o.Log.WithField("file", a.o.SubnetFile).Info("subnet file written")
+		a.resizePods(ctx, env)
 	}
 	if err := os.Remove(a.waitingFile()); err != nil && !os.IsNotExist(err) {
 		return fmt.Errorf("removing what the agent waited for: %w", err)
@@ -67,7 +69,7 @@ func (a *Agent) letPodsIn() error {
 func (a *Agent) env() subnet.Env {
 	p := &a.loop.plan
 	first, further := p.networks()
-	e := subnet.Env{Networks: first, Further: subnet.Prefixes(slices.Concat(further[:]...)), MTU: backend.MTU(p.backends[p.config.Backend], p.node)}
+	e := subnet.Env{Networks: first, Further: subnet.Prefixes(slices.Concat(further[:]...)), MTU: p.mtu()}
 	for _, f := range subnet.Families {
 		if own := p.own.Subnets[f]; own.IsValid() {
 			e.Subnets[f] = subnet.FirstHost(own)

@@ -3,66 +3,91 @@ package network
 import (
 	"context"
 	"fmt"
-	"maps"
+	"slices"
 
 	"github.com/weft-network/weft/network/kernel"
 	"github.com/weft-network/weft/subnet"
 )
 
-// replan makes a new plan where config, uplink or lease are others than before, and adds backends that peers use.
-func (a *Agent) replan(ctx context.Context, own subnet.Lease, n news) error {
+// replan makes a new plan where config, uplink, ways or lease are others than before.
+func (a *Agent) replan(ctx context.Context, own subnet.Lease) error {
 	l := &a.loop
 	if l.set && own != l.plan.own {
 		l.set, l.full = false, true
 	}
-	if n.all || !l.set {
-		a.picture.each(func(x subnet.Lease) { a.serve(x.Backend) })
-	}
-	for _, c := range n.changed {
-		a.serve(c.new.Backend)
-	}
 	if l.set {
 		return nil
 	}
-	ra, err := a.routerAdvertisements(ctx)
+	host, err := a.readHost(ctx)
 	if err != nil {
 		return err
 	}
-	l.plan = plan{node: a.node(own.Attrs), own: own, config: l.config, backends: l.backends, blackhole: a.o.Blackhole, acceptRA: ra}
+	l.choices.ways = a.told(own)
+	l.plan = plan{node: a.node(own.Attrs), own: own, config: l.config, ways: l.choices.ways, implied: a.implied, blackhole: a.o.Blackhole,
+		strict: host.strict, acceptRA: host.acceptRA}
 	l.set = true
+	a.report.planned(l.plan)
+	a.warnOfStrictUplinks(host)
 	a.wantFirewall()
 	return nil
 }
 
-// serve makes sure that there is a backend for peers of the given type. A type that is not known is an error of each
-// such peer, in its plan.
-func (a *Agent) serve(kind string) {
-	l := &a.loop
-	if _, ok := l.backends[kind]; ok || kind == "" {
-		return
-	}
-	b, _, err := a.o.Backend(kind, "{}")
+// told returns the ways with what this node's lease says of them.
+func (a *Agent) told(own subnet.Lease) []way {
+	ways := slices.Clone(a.loop.choices.ways)
+	said, err := own.AllWays()
 	if err != nil {
-		return
+		said = nil
 	}
-	l.backends = maps.Clone(l.backends) // plans hold the old map
-	l.backends[kind] = b
-	l.plan.backends = l.backends
-	l.full = true
+	for i := range ways {
+		ways[i].node = a.nodeOf(&ways[i], own)
+		ways[i].announced = ways[i].Silent
+	}
+	for _, m := range shared(ways, said, a.implied) {
+		m.announced, m.ready = true, true
+	}
+	return ways
 }
 
-// routerAdvertisements finds the uplinks whose router advertisements must survive forwarding: those that heed them.
-func (a *Agent) routerAdvertisements(ctx context.Context) ([2]string, error) {
-	u := a.loop.uplinks[subnet.Inet6]
-	if !u.Valid() {
-		return [2]string{}, nil
+// hostParams are what a plan has to know of the host's kernel parameters.
+type hostParams struct {
+	acceptRA [2]string // uplinks whose router advertisements must survive forwarding: those that heed them
+	strict   bool      // of new devices: packets that come in by another way than answers would go are dropped
+	uplink   string    // an IPv4 uplink of which the same is true; "" for none
+}
+
+// readHost reads the parameters that plans depend on.
+func (a *Agent) readHost(ctx context.Context) (h hostParams, err error) {
+	names := []string{rpFilter("all"), rpFilter("default")}
+	inet, inet6 := a.loop.uplinks[subnet.Inet], a.loop.uplinks[subnet.Inet6]
+	if inet.Valid() {
+		names = append(names, rpFilter(inet.Link))
 	}
-	have, err := a.kern.List(ctx, kernel.Scope{}, []string{acceptRA(u.Link)})
+	if inet6.Valid() {
+		names = append(names, acceptRA(inet6.Link))
+	}
+	have, err := a.kern.List(ctx, kernel.Scope{}, names)
 	if err != nil {
-		return [2]string{}, fmt.Errorf("reading sysctl %s: %w", acceptRA(u.Link), err)
+		return h, fmt.Errorf("reading kernel parameters: %w", err)
 	}
-	if v := have.Sysctls[acceptRA(u.Link)].Value; v == "0" || v == "" {
-		return [2]string{}, nil
+	value := func(name string) string { return have.Sysctls[name].Value }
+	strict := func(link string) bool { return max(value(rpFilter("all")), value(rpFilter(link))) == "1" } // the larger one counts
+	h.strict = strict("default")
+	if inet.Valid() && strict(inet.Link) {
+		h.uplink = inet.Link
 	}
-	return [2]string{subnet.Inet6: u.Link}, nil
+	if v := value(acceptRA(inet6.Link)); inet6.Valid() && v != "0" && v != "" {
+		h.acceptRA[subnet.Inet6] = inet6.Link
+	}
+	return h, nil
+}
+
+// warnOfStrictUplinks says where the uplink may drop packets while peers change from one way to another.
+func (a *Agent) warnOfStrictUplinks(h hostParams) {
+	var texts []string
+	if h.uplink != "" && len(a.loop.choices.ways) > 1 {
+		texts = append(texts, fmt.Sprintf("%s drops packets of peers that come in there while answers leave by another device, as they may while the backend changes; "+
+			"%s lets them in", h.uplink, kernel.Sysctl{Name: rpFilter(h.uplink), Value: "2"}.Command()))
+	}
+	a.report.warn(a.o.Log, "reverse path", texts)
 }

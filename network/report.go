@@ -23,6 +23,7 @@ type report struct {
 	ups      [2]backend.Uplink
 	mtu      int
 	failed   map[subnet.Subnets]string
+	plan     plan // the last one that was made
 
 	storeErr  string
 	faults    []string
@@ -147,6 +148,20 @@ func (r *report) uplinks(ups [2]backend.Uplink) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.ups = ups
+}
+
+// planned says which plan is in force.
+func (r *report) planned(p plan) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.plan = p
+}
+
+// inPlan is the plan in force.
+func (r *report) inPlan() plan {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.plan
 }
 
 // working marks the begin of a pass; the returned function marks its end.

@@ -1,0 +1,191 @@
+package network
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/weft-network/weft/backend"
+	"github.com/weft-network/weft/network/kernel"
+	"github.com/weft-network/weft/subnet"
+)
+
+// match is a way that this node and a peer have in common.
+type match struct {
+	*way
+	data    [2]string // the peer's
+	leaving bool      // the peer needs it no more
+}
+
+// shared returns the ways that peers who announce said have in common with ways, in our order. implied says what a
+// node has agreed to of which nothing but type and data are known.
+func shared(ways []way, said []subnet.Way, implied func(kind string, data [2]string) string) []match {
+	if len(said) == 1 && said[0].Silent {
+		return silent(ways, said[0], implied)
+	}
+	var list []match
+	for i := range ways {
+		for _, x := range said {
+			if ways[i].is(x.Backend, x.Agreed) {
+				list = append(list, match{&ways[i], x.Data, x.Leaving})
+				break
+			}
+		}
+	}
+	return list
+}
+
+// silent returns the way that a peer fits best that does not say what it has agreed to: the one that its type and data
+// stand for where there is nothing out of the ordinary, else the newest that they do not contradict.
+func silent(ways []way, said subnet.Way, implied func(string, [2]string) string) []match {
+	var fit []match
+	for i := range ways {
+		if ways[i].Backend == said.Backend && fits(ways[i].b, said.Data) {
+			fit = append(fit, match{&ways[i], said.Data, false})
+		}
+	}
+	if len(fit) < 2 {
+		return fit
+	}
+	agreed := implied(said.Backend, said.Data)
+	for _, m := range fit {
+		if m.Agreed == agreed {
+			return []match{m}
+		}
+	}
+	return fit[:1]
+}
+
+// invite adds ways for peers that have none in common with this node: they have not seen the config yet, or are of
+// another kind.
+func (a *Agent) invite(n news) {
+	l := &a.loop
+	look := func(x subnet.Lease) {
+		if x.Backend == "" || x.Node != "" && x.Node == a.o.Node || x.Subnets == a.claims.lease().Subnets {
+			return
+		}
+		said, err := x.AllWays()
+		if err != nil || len(shared(l.choices.ways, said, a.implied)) > 0 {
+			return
+		}
+		for _, y := range said {
+			if w, err := a.guest(y); err == nil {
+				l.choices.ways = append(slices.Clone(l.choices.ways), w) // plans hold the old ones
+				l.set, l.full = false, true
+				return
+			}
+		}
+	}
+	if n.all || !l.set {
+		a.picture.each(look)
+	}
+	for _, c := range n.changed {
+		look(c.new)
+	}
+}
+
+// guest makes a way that a peer has and this node has not. Where the config encrypts, one that does not is refused.
+func (a *Agent) guest(x subnet.Way) (way, error) {
+	config, _ := backend.Publish(x.Config) // a peer gives this node no commands to run
+	if x.Silent {
+		config = a.likely(x.Backend, x.Data)
+	}
+	b, _, err := a.o.Backend(x.Backend, config)
+	if err != nil {
+		return way{}, err
+	}
+	w := newWay(x.Backend, config, b)
+	w.Silent, w.announced = x.Silent, x.Silent
+	switch first := a.loop.choices.ways[0].b; {
+	case x.Partial || !x.Silent && w.Agreed != x.Agreed:
+		return way{}, fmt.Errorf("this node cannot make %s", wayText(x))
+	case backend.Encrypts(first) && !backend.Encrypts(b):
+		return way{}, fmt.Errorf("%s does not encrypt", &w)
+	}
+	return w, a.fitIn(&w, a.loop.choices.ways)
+}
+
+// serve adds what one peer needs, and tells the way by which it is reached: the newest that both announce and that can
+// serve it; hindrance says why no newer one can. Of the other common ways everything is added but the routes, so that what the
+// peer sends by them is received. It adds nothing where it returns an error.
+func (p plan) serve(l subnet.Lease, s *kernel.State) (by *way, hindrance, err error) {
+	for _, f := range subnet.Families {
+		own := p.own.Subnets[f]
+		if own.IsValid() && l.Subnets[f].IsValid() && own.Overlaps(l.Subnets[f]) {
+			return nil, nil, fmt.Errorf("peer %s claims a subnet that overlaps this node's %s", l.Subnets, own)
+		}
+	}
+	list, err := p.common(&l)
+	if err != nil {
+		return nil, nil, backend.Explain(l, err)
+	}
+	var errs []error
+	for _, m := range list {
+		if err := m.b.Peer(m.node, m.lease(l), s); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		by = m.way
+		break
+	}
+	if by == nil {
+		return nil, nil, errors.Join(errs...)
+	}
+	for _, m := range list {
+		if m.way != by {
+			p.receive(m, l, s)
+		}
+	}
+	return by, errors.Join(errs...), nil
+}
+
+// common returns the ways that this node and the peer have in common, the one to be used first; an error where there is none.
+func (p plan) common(l *subnet.Lease) ([]match, error) {
+	said, err := l.AllWays()
+	if err != nil {
+		return nil, err
+	}
+	list := shared(p.ways, said, p.implied)
+	if len(list) == 0 {
+		return nil, fmt.Errorf("it is reached by %s, which this node cannot serve", wayTexts(said))
+	}
+	slices.SortStableFunc(list, func(x, y match) int { // one that the peer does not know of yet is the last resort
+		switch {
+		case x.announced == y.announced:
+			return 0
+		case x.announced:
+			return -1
+		}
+		return 1
+	})
+	return list, nil
+}
+
+// receive adds what the peer needs so that this node takes in what it sends by m. A failure is no harm: the peer is served by
+// another way.
+func (p plan) receive(m match, l subnet.Lease, s *kernel.State) {
+	var more kernel.State
+	if err := m.b.Peer(m.node, m.lease(l), &more); err != nil {
+		return
+	}
+	more.Routes = nil
+	_ = backend.Merge(s, more)
+}
+
+// lease is l as if it had no other way than m.
+func (m match) lease(l subnet.Lease) subnet.Lease {
+	l.Backend, l.Data, l.Ways = m.Backend, m.data, ""
+	return l
+}
+
+// wayTexts names ways for people.
+func wayTexts(ways []subnet.Way) string {
+	text := ""
+	for i, w := range ways {
+		if i > 0 {
+			text += " or "
+		}
+		text += wayText(w)
+	}
+	return text
+}
