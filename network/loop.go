@@ -20,6 +20,7 @@ type loop struct {
 	text    string // net-conf.json that was looked at last, whether it was taken or refused
 	config  subnet.Config
 	have    bool // config is set
+	inUse   bool // text was refused because of leases, and is looked at again when these change
 	choices choices
 
 	secret   secret
@@ -99,12 +100,13 @@ func (a *Agent) adopt(n news) {
 	case n.config == "":
 		a.report.waiting("config", noConfig(n.place))
 		return
-	case n.config == l.text:
+	case n.config == l.text && !(l.inUse && (n.all || len(n.changed) > 0)):
 		return
 	}
 	l.text = n.config
 	text := n.config
 	config, err := a.checkConfig(text, n.self.Assigned)
+	l.inUse = errors.Is(err, errInUse)
 	a.report.refused(a.o.Log, err)
 	if err != nil && l.have {
 		return
@@ -167,6 +169,11 @@ func (a *Agent) checkConfig(text string, assigned subnet.Subnets) (subnet.Config
 	}
 	if a.loop.have && !assigned.IsZero() && !config.Covers(assigned) {
 		return config, fmt.Errorf("the subnets %s, which the cluster assigned to this node, are not inside the new network %s", assigned, networksText(config))
+	}
+	if a.loop.have {
+		if err := a.inUse(config); err != nil {
+			return config, err
+		}
 	}
 	a.report.warn(a.o.Log, "net-conf.json", append(warnings, more...))
 	return config, nil
