@@ -131,7 +131,7 @@ func (p packet) mayComplain() bool {
 	return len(p) > n && (p[n] == 0 || p[n] == 8) // echo and its reply
 }
 
-// complain appends the ICMP packet that tells p's source of c to room, an empty slice of 1280 bytes or more, as if from.
+// complain makes the ICMP packet that tells p's source of c, as if from, in room, an empty slice that can hold 1280 bytes.
 func (p packet) complain(room []byte, c complaint, from netip.Addr) packet {
 	if p.isInet6() {
 		return p.complain6(room, c, from)

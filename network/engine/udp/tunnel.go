@@ -129,8 +129,9 @@ func (t *tunnel) complain(table *table, p packet, c complaint, far netip.Addr) {
 	if t.inet6 && table.self.IsValid() {
 		from = table.self
 	}
-	b := p.complain(make([]byte, room, room+1280), c, from)
-	t.device.Write([][]byte{b}, room) // lost as any packet may be
+	b := make([]byte, room+1280)
+	told := p.complain(b[room:room], c, from)
+	t.device.Write([][]byte{b[:room+len(told)]}, room) // lost as any packet may be
 }
 
 // sending gathers datagrams that leave by one socket.
