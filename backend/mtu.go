@@ -50,19 +50,21 @@ func CheckMTU(kind string, b Backend, networks [2]subnet.Network) error {
 	if !networks[subnet.Inet6].Enabled() {
 		return nil
 	}
+	var err error
+	least := MinMTUInet6
 	for _, f := range subnet.Families {
 		if !networks[f].Enabled() {
 			continue
 		}
-		u := Uplink{MTU: 1 << 16, Addr: netip.AddrFrom4([4]byte{})}
+		u := Uplink{MTU: 1 << 16, Addr: netip.IPv4Unspecified()}
 		if f == subnet.Inet6 {
 			u.Addr = netip.IPv6Unspecified()
 		}
-		pods, overhead := b.MTU(u), b.Overhead(u.Addr)
-		if pods < MinMTUInet6 {
-			return fmt.Errorf("Backend.MTU: %d leaves pods %d bytes with %s over %s, and IPv6 works with %d at least: %d or more is right",
+		if pods, overhead := b.MTU(u), b.Overhead(u.Addr); pods < least {
+			least = pods
+			err = fmt.Errorf("Backend.MTU: %d leaves pods %d bytes with %s over %s, and IPv6 works with %d at least: %d or more is right",
 				pods+overhead, pods, kind, f, MinMTUInet6, MinMTUInet6+overhead)
 		}
 	}
-	return nil
+	return err
 }

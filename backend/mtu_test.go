@@ -66,7 +66,7 @@ func TestCheckMTU(t *testing.T) {
 		{"dual", `{}`, ""},
 		{"dual", `{"MTU":1500}`, ""},
 		{"dual", `{"MTU":1350}`, ""},
-		{"dual", `{"MTU":1329}`, "Backend.MTU: 1329 leaves pods 1279 bytes with vxlan over IPv4, and IPv6 works with 1280 at least: 1330 or more is right"},
+		{"dual", `{"MTU":1329}`, "Backend.MTU: 1329 leaves pods 1259 bytes with vxlan over IPv6, and IPv6 works with 1280 at least: 1350 or more is right"},
 		{"dual", `{"MTU":1349}`, "Backend.MTU: 1349 leaves pods 1279 bytes with vxlan over IPv6, and IPv6 works with 1280 at least: 1350 or more is right"},
 		{"IPv6 only", `{"MTU":1349}`, "1350 or more is right"},
 		{"IPv6 only", `{"MTU":1350}`, ""},

@@ -92,7 +92,7 @@ func TestAgentRefusesAnMTUThatIPv6CannotHave(t *testing.T) {
 	until(t, a, "ready", ready)
 	state := b.held()
 	b.cluster.SetConfig(strings.Replace(dual, `"vxlan"`, `"vxlan","MTU":1300`, 1))
-	const want = "Backend.MTU: 1300 leaves pods 1250 bytes"
+	const want = "Backend.MTU: 1300 leaves pods 1230 bytes"
 	s := until(t, a, "refused", func(s Status) bool { return strings.Contains(strings.Join(s.Warnings, " "), want) })
 	if s.Config != dual || !s.Ready || b.held() != state {
 		t.Errorf("in force %s, ready %v, kernel\n%s", s.Config, s.Ready, b.held())

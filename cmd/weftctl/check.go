@@ -98,6 +98,9 @@ func checkConfig(text string) (subnet.Config, backend.Backend, []string) {
 		return config, nil, mistakes
 	}
 	b, warnings, err := wire.Backend(config.Backend, config.BackendConfig)
+	if err == nil {
+		err = backend.CheckMTU(config.Backend, b, config.Networks)
+	}
 	return config, b, append(append(mistakes, sentences(err)...), warnings...)
 }
 
