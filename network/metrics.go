@@ -19,6 +19,8 @@ var metricHelp = map[string]struct {
 	"weft_ready":                               {"1 while the node is ready for pods, as /readyz says.", nil},
 	"weft_peers_wanted":                        {"Peers that the store lists.", nil},
 	"weft_peers_programmed":                    {"Peers that the kernel serves.", nil},
+	"weft_peers_by_way":                        {"Peers by the way in which they are reached: the backend, and what both nodes agreed to.", []string{"way"}},
+	"weft_transition":                          {"1 while the backend changes and a former one is still in place.", nil},
 	"weft_kernel_objects":                      {"Objects that the kernel should hold, by kind.", []string{"kind"}},
 	"weft_kernel_changes_total":                {"Objects made, changed or deleted in the kernel, by kind.", []string{"kind"}},
 	"weft_kernel_repairs_total":                {"Changes that put right what somebody else had broken, by kind.", []string{"kind"}},
@@ -57,12 +59,20 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge := func(name string, v float64) { send(name, prometheus.GaugeValue, v) }
 	programmed := 0
+	ways := map[string]float64{}
 	for _, p := range s.Peers {
+		if p.Way != "" {
+			ways[p.Way]++
+		}
 		programmed += int(truth(p.Programmed))
 	}
 	gauge("weft_ready", truth(s.Ready))
 	gauge("weft_peers_wanted", float64(len(s.Peers)))
 	gauge("weft_peers_programmed", float64(programmed))
+	for way, n := range ways {
+		send("weft_peers_by_way", prometheus.GaugeValue, n, way)
+	}
+	gauge("weft_transition", truth(s.Transition != nil))
 	for kind, n := range s.Kernel.Objects {
 		send("weft_kernel_objects", prometheus.GaugeValue, float64(n), kind)
 		send("weft_kernel_changes_total", prometheus.CounterValue, float64(s.Kernel.Changes[kind]), kind)

@@ -14,9 +14,11 @@ type Status struct {
 	MTU      int            `json:"mtu,omitempty"`    // of pods, bytes
 	Uplinks  []UplinkStatus `json:"uplinks"`
 	Peers    []PeerStatus   `json:"peers"`
-	Store    StoreStatus    `json:"store"`
-	Kernel   KernelStatus   `json:"kernel"`
-	Firewall FirewallStatus `json:"firewall"`
+	// Transition is there while the backend changes.
+	Transition *TransitionStatus `json:"transition,omitempty"`
+	Store      StoreStatus       `json:"store"`
+	Kernel     KernelStatus      `json:"kernel"`
+	Firewall   FirewallStatus    `json:"firewall"`
 }
 
 // LeaseStatus is a lease in text.
@@ -42,7 +44,8 @@ type PeerStatus struct {
 	Node       string   `json:"node,omitempty"` // absent for a peer that runs flanneld
 	Subnets    []string `json:"subnets"`
 	PublicIPs  []string `json:"publicIPs"`
-	Backend    string   `json:"backend"`
+	Backend    string   `json:"backend"`       // its newest
+	Way        string   `json:"way,omitempty"` // by which it is reached: the backend, and what both nodes agreed to
 	Programmed bool     `json:"programmed"`
 	Error      string   `json:"error,omitempty"` // why it is not served
 }

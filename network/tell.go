@@ -30,7 +30,7 @@ func (a *Agent) Status() Status {
 		s.Warnings = append(s.Warnings, fmt.Sprintf("the lease ends in %s and is not being renewed; see whether the store can be reached", left.Round(time.Second)))
 	}
 	s.Kernel.Objects = a.wanted.count()
-	s.Peers = a.peers(held)
+	s.Peers, s.Transition = a.peers(held)
 	why := a.notReady()
 	s.Ready = len(why) == 0
 	s.Waiting = append(s.Waiting, why...)
@@ -71,8 +71,8 @@ func uplinkStatus(f subnet.Family, u backend.Uplink) UplinkStatus {
 	return UplinkStatus{Family: f.String(), Link: u.Link, MTU: u.MTU, Address: u.Addr.String(), Public: u.Public.String(), Reason: u.Reason}
 }
 
-// peers lists the peers in the order of their subnets.
-func (a *Agent) peers(own subnet.Lease) []PeerStatus {
+// peers lists the peers in the order of their subnets, and tells how they follow a change of the backend.
+func (a *Agent) peers(own subnet.Lease) ([]PeerStatus, *TransitionStatus) {
 	var leases []subnet.Lease
 	a.picture.each(func(x subnet.Lease) {
 		if x.Subnets != own.Subnets && (x.Node == "" || x.Node != a.o.Node) {
@@ -81,12 +81,13 @@ func (a *Agent) peers(own subnet.Lease) []PeerStatus {
 	})
 	slices.SortFunc(leases, func(x, y subnet.Lease) int { return x.Subnets.Compare(y.Subnets) })
 	list := []PeerStatus{}
+	p := a.report.inPlan()
 	for _, x := range leases {
 		text, inStep := a.report.peer(x.Subnets)
-		list = append(list, PeerStatus{Node: x.Node, Subnets: prefixes(x.Subnets), PublicIPs: addrs(x), Backend: x.Backend,
+		list = append(list, PeerStatus{Node: x.Node, Subnets: prefixes(x.Subnets), PublicIPs: addrs(x), Backend: x.Backend, Way: p.by(x),
 			Programmed: inStep && text == "" && a.picture.settled(x.Subnets), Error: text})
 	}
-	return list
+	return list, p.transition(leases)
 }
 
 // peer tells why a peer is not served, and whether the kernel is in step with the plan.

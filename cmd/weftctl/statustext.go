@@ -41,22 +41,44 @@ func printStatus(out io.Writer, s network.Status, now time.Time) error {
 	}
 	row("kernel", kernelText(s.Kernel, now))
 	row("firewall", firewallText(s.Firewall))
+	if s.Transition != nil {
+		row("backend", transitionText(*s.Transition))
+		for _, text := range s.Transition.Hinders {
+			row("", "as before: "+text)
+		}
+	}
 	row("peers", peersText(s.Peers))
 	if len(s.Peers) > 0 {
 		fmt.Fprintln(w)
-		peerTable(w, s.Peers)
+		peerTable(w, s.Peers, s.Transition != nil)
 	}
 	w.Flush() // into a buffer: cannot fail
 	_, err := out.Write(trimRight(b.Bytes()))
 	return err
 }
 
-// peerTable writes one line for each peer, those that are not served first.
-func peerTable(w io.Writer, peers []network.PeerStatus) {
+// transitionText says what the backend changes to, and who is missing.
+func transitionText(t network.TransitionStatus) string {
+	text := fmt.Sprintf("changing to %s, with %s in place until all nodes have followed", t.To, strings.Join(t.From, " and "))
+	const most = 5
+	if n := len(t.Missing); n > most {
+		return fmt.Sprintf("%s; missing: %s and %d more", text, strings.Join(t.Missing[:most], ", "), n-most)
+	} else if n > 0 {
+		return text + "; missing: " + strings.Join(t.Missing, ", ")
+	}
+	return text
+}
+
+// peerTable writes one line for each peer, those that are not served first. While the backend changes it tells what exactly each
+// is reached by.
+func peerTable(w io.Writer, peers []network.PeerStatus, exactly bool) {
 	peers = slices.Clone(peers)
 	slices.SortStableFunc(peers, func(a, b network.PeerStatus) int { return cmp.Compare(rank(a), rank(b)) })
 	fmt.Fprintln(w, "PEER\tSUBNETS\tADDRESSES\tBACKEND\tSTATE")
 	for _, p := range peers {
+		if exactly {
+			p.Backend = cmp.Or(p.Way, p.Backend)
+		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", plain(cmp.Or(p.Node, "(flanneld)")), strings.Join(p.Subnets, ","),
 			strings.Join(p.PublicIPs, ","), plain(p.Backend), plain(peerState(p)))
 	}
