@@ -218,7 +218,7 @@ func askedKey(n ast.Node) (string, bool) {
 		return "", false
 	}
 	sel, ok := call.Fun.(*ast.SelectorExpr)
-	if !ok || !slices.Contains([]string{"Int", "Bool", "Text", "String"}, sel.Sel.Name) {
+	if !ok || !slices.Contains([]string{"Int", "Bool", "Text", "Secret"}, sel.Sel.Name) {
 		return "", false
 	}
 	literal, ok := call.Args[0].(*ast.BasicLit)

@@ -35,9 +35,10 @@ type Backend interface {
 type Node struct {
 	Name     string // identity
 	Networks [2]subnet.Network
-	Uplinks  [2]Uplink    // indexed by subnet.Family; the zero Uplink where the node has no address of that family
-	Kept     subnet.Attrs // what this node's lease says already; zero if there is none
-	Prepared string       // what came of Prepare, of a backend that is a Preparer
+	Uplinks  [2]Uplink      // indexed by subnet.Family; the zero Uplink where the node has no address of that family
+	Kept     subnet.Attrs   // what this node's lease says already; zero if there is none
+	Prepared string         // what came of Prepare, of a backend that is a Preparer
+	Subnets  subnet.Subnets // this node's own; zero while it has none
 
 	// WireGuardKey is the private key of the node for WireGuard. It is zero where no backend of the node needs one.
 	WireGuardKey kernel.Key

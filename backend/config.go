@@ -113,6 +113,19 @@ func (r *Reader) Text(key, fallback string) string {
 	return s
 }
 
+// Secret returns the string under key, or "" where there is none. No message shows it.
+func (r *Reader) Secret(key string) string {
+	raw, ok := r.take(key)
+	if !ok {
+		return ""
+	}
+	var s string
+	if err := json.Unmarshal(raw, &s); err != nil {
+		r.Fault(key, "what is there, which is not shown, is not a text in quotes")
+	}
+	return s
+}
+
 // Fault adds a mistake in the value of key to those that Done tells. why says what is wrong and what would be right; it shows
 // the value where that is no secret.
 func (r *Reader) Fault(key, why string) {

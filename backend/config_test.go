@@ -30,6 +30,8 @@ func TestRead(t *testing.T) {
 		{"too small", `{"Number":4}`, result{Number: 7, Error: "Backend.Number: 4 is not a whole number from 5 to 10"}},
 		{"too large", `{"Number":11}`, result{Number: 7, Error: "Backend.Number: 11 is not a whole number from 5 to 10"}},
 		{"text", `{"Word":"a\u00e4"}`, result{Number: 7, Word: "aä"}},
+		{"secret", `{"Secret":"a"}`, result{Number: 7, Word: "a"}},
+		{"secret number", `{"Secret":123456}`, result{Number: 7, Error: "Backend.Secret: what is there, which is not shown, is not a text in quotes"}},
 		{"no text", `{"Word":1}`, result{Number: 7, Error: "Backend.Word: 1 is not a text in quotes"}},
 		{"fraction", `{"Number":5.5}`, result{Number: 7, Error: "Backend.Number: 5.5 is not a whole number from 5 to 10"}},
 		{"huge", `{"Number":99999999999999999999}`, result{Number: 7, Error: "Backend.Number: 99999999999999999999 is not a whole number from 5 to 10"}},
@@ -47,7 +49,7 @@ func TestRead(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := backend.Read(test.config)
-			got := result{Number: r.Int("Number", 7, 5, 10), Flag: r.Bool("Flag"), Word: r.Text("Word", "")}
+			got := result{Number: r.Int("Number", 7, 5, 10), Flag: r.Bool("Flag"), Word: r.Text("Word", "") + r.Secret("Secret")}
 			warnings, err := r.Done()
 			got.Warnings = warnings
 			if err != nil {

@@ -84,7 +84,7 @@ func plan(t *testing.T, maker Maker, parts map[string]string) string {
 	}
 	writeAttrs(&out, own.Attrs)
 	fmt.Fprintf(&out, "mtu %d\nports %v\n\n# base\n", backend.MTU(b, n), b.Ports())
-	n.Kept = own.Attrs
+	n.Kept, n.Subnets = own.Attrs, own.Subnets
 
 	var s kernel.State
 	err = b.Base(n, own, &s)

@@ -38,7 +38,7 @@ func (d device) link(all devices) Link {
 	if d.odd {
 		return l
 	}
-	l.VXLAN, l.Tunnel, l.WireGuard, l.TUN = d.as.VXLAN, d.as.Tunnel, d.as.WireGuard, d.as.TUN
+	l.VXLAN, l.Tunnel, l.WireGuard, l.TUN, l.XFRM = d.as.VXLAN, d.as.Tunnel, d.as.WireGuard, d.as.TUN, d.as.XFRM
 	switch parent := all[d.parent].name; d.kind {
 	case "vxlan":
 		l.VXLAN.Parent = parent

@@ -59,6 +59,11 @@ var kinds = [...]kind{{
 	wanted: func(l Link) bool { return l.TUN },
 	words:  func(Link) string { return "tun mode tun" },
 	parse:  parseTUN, create: (*Kernel).createTUN,
+}, {
+	name: "xfrm", isName: isXFRMName, module: "xfrm_interface", holder: extraHolder,
+	wanted: func(l Link) bool { return l.XFRM != XFRM{} },
+	words:  func(l Link) string { return l.XFRM.String() },
+	parse:  parseXFRM, encode: encodeXFRM, remake: mustRemakeXFRM, rivals: areXFRMRivals,
 }}
 
 // kindNamed returns the kind that the kernel calls so, nil if Weft makes no such devices.
@@ -92,7 +97,7 @@ func (l Link) parent() string {
 // ofKind returns what l says of its kind, without its parent, whose name the kernel does not tell.
 func (l Link) ofKind() Link {
 	l.VXLAN.Parent, l.Tunnel.Parent = "", ""
-	return Link{VXLAN: l.VXLAN, Tunnel: l.Tunnel, WireGuard: l.WireGuard, TUN: l.TUN}
+	return Link{VXLAN: l.VXLAN, Tunnel: l.Tunnel, WireGuard: l.WireGuard, TUN: l.TUN, XFRM: l.XFRM}
 }
 
 // oneOf returns a function that tells these names.
@@ -117,6 +122,15 @@ func isVXLANName(name string) bool {
 func isWireGuardName(name string) bool {
 	rest, ok := strings.CutPrefix(name, "flannel-wg")
 	rest = strings.TrimPrefix(rest, "-v6")
+	return ok && (rest == "" || len(rest) == 1 && rest[0] >= 'b' && rest[0] <= 'z')
+}
+
+// isXFRMName tells the names flannel.esp and flannel-v6.esp, with a letter from b on at the end where two are there for a while.
+func isXFRMName(name string) bool {
+	rest, ok := strings.CutPrefix(name, "flannel.esp")
+	if !ok {
+		rest, ok = strings.CutPrefix(name, "flannel-v6.esp")
+	}
 	return ok && (rest == "" || len(rest) == 1 && rest[0] >= 'b' && rest[0] <= 'z')
 }
 

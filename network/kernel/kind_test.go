@@ -17,11 +17,12 @@ func TestOurNames(t *testing.T) {
 		"flannel.1": {"vxlan"}, "flannel.16777215": {"vxlan"}, "flannel-v6.1": {"vxlan"}, "flannel.1b": {"vxlan"},
 		"flannel-v6.1z": {"vxlan"}, "flannel.ipip": {"ipip"}, "flannel-v6.ipip": {"ip6tnl"}, "flannel-wg": {"wireguard"},
 		"flannel-wg-v6": {"wireguard"}, "flannel0": {"tun"}, "flannel-v6.0": {"vxlan", "tun"},
+		"flannel.esp": {"xfrm"}, "flannel-v6.esp": {"xfrm"}, "flannel.espb": {"xfrm"}, "flannel.espa": nil, "flannel.espbc": nil,
 		"flannel.": nil, "flannel.1a": nil, "flannel.1bc": nil, "flannel.b": nil, "flannel.b1": nil, "flannel.+1": nil, "flannel1": nil,
 		"xflannel.1": nil, "flannel-v6.": nil, "flannel-wg1": nil, "tunl0": nil, "ip6tnl0": nil, "wg0": nil, "tun0": nil, "": nil,
 	} {
 		var got []string
-		for _, kind := range []string{"vxlan", "ipip", "ip6tnl", "wireguard", "tun", "veth", "dummy", ""} {
+		for _, kind := range []string{"vxlan", "ipip", "ip6tnl", "wireguard", "tun", "xfrm", "veth", "dummy", ""} {
 			if (device{name: name, kind: kind}).isOurs() {
 				got = append(got, kind)
 			}
@@ -50,6 +51,7 @@ func TestKindInWords(t *testing.T) {
 		{Link{Name: "flannel-wg", MTU: 1420, WireGuard: WireGuard{Port: 51820, Mark: 0x4000}},
 			"link flannel-wg wireguard listen-port 51820 fwmark 0x4000 mtu 1420"},
 		{Link{Name: "flannel0", MTU: 1472, TUN: true}, "link flannel0 tun mode tun mtu 1472"},
+		{Link{Name: "flannel.esp", MTU: 1443, XFRM: XFRM{ID: 87}}, "link flannel.esp xfrm if_id 87 mtu 1443"},
 		{Link{Name: "flannel0", MTU: 1472}, "link flannel0 mtu 1472"},
 	} {
 		if got := test.link.String(); got != test.want {

@@ -52,7 +52,7 @@ func (m MAC) String() string {
 	return fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5])
 }
 
-// Link is a network device that Weft makes. One of the last four fields is set and says of what kind it is. All are zero
+// Link is a network device that Weft makes. One of the last five fields is set and says of what kind it is. All are zero
 // where a device as listed is of the kind that its name stands for and has something that Link cannot say.
 type Link struct {
 	Name string
@@ -63,6 +63,7 @@ type Link struct {
 	VXLAN     VXLAN
 	Tunnel    Tunnel
 	WireGuard WireGuard
+	XFRM      XFRM
 	TUN       bool // stays when nobody has it open; whoever moves its packets opens it with IFF_TUN and IFF_NO_PI
 }
 
