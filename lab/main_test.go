@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/weft-network/weft/network/kernel/kerneltest"
 )
 
 // Where there is no Go, as in a virtual machine, the tests are run with binaries that were built elsewhere: with buildEnv
@@ -27,7 +29,7 @@ func TestMain(m *testing.M) {
 	case len(os.Args) == 4 && os.Args[1] == "lab" && os.Args[2] == MemberCommand:
 		os.Exit(status(RunMember(os.Args[3])))
 	case IsInside():
-		if err := errors.Join(Settle(), keepBinaries()); err != nil {
+		if err := errors.Join(Settle(), keepBinaries(), kerneltest.LeaveToGuests()); err != nil {
 			os.Exit(status(err))
 		}
 		os.Exit(m.Run())

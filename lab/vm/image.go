@@ -93,8 +93,9 @@ func top(c *cpio) {
 		c.entry(dir, typeLink|0o777, int64(len("usr/"+dir)), strings.NewReader("usr/"+dir))
 	}
 	c.link("var/run", "../run")
-	c.text("etc/passwd", 0o644, "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n")
-	c.text("etc/group", 0o644, "root:x:0:\nnogroup:x:65534:\n")
+	c.text("etc/passwd", 0o644, "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"+
+		"tcpdump:x:100:100:tcpdump:/:/bin/false\n")
+	c.text("etc/group", 0o644, "root:x:0:\nnogroup:x:65534:\ntcpdump:x:100:\n")
 	c.text("etc/hosts", 0o644, "127.0.0.1 localhost\n::1 localhost\n")
 	c.text("etc/nsswitch.conf", 0o644, "passwd: files\ngroup: files\nhosts: files\n")
 }

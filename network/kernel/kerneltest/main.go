@@ -20,10 +20,10 @@ const inside = "WEFT_KERNELTEST_INSIDE"
 
 // Main is to be the whole body of TestMain. It runs the tests in new user, network and mount namespaces in which the process
 // is root, loopback is up and /sys shows the devices of the namespace; /proc/sys/net shows its parameters anyway. Flags of the test binary,
-// coverage, standard files and the exit code are passed through. It does not return.
+// coverage, standard files and the exit code are passed through. Tests with GuestPrefix are left to virtual machines. It does not return.
 func Main(m *testing.M) {
 	if os.Getenv(inside) != "" {
-		if err := setUp(); err != nil {
+		if err := errors.Join(setUp(), LeaveToGuests()); err != nil {
 			fmt.Fprintln(os.Stderr, "kerneltest:", err)
 			os.Exit(1)
 		}
