@@ -160,7 +160,9 @@ func (a *Agent) devices(w *way, own subnet.Lease) (names []string) {
 func (a *Agent) nodeOf(w *way, own subnet.Lease) backend.Node {
 	kept := own.Attrs
 	kept.Backend, kept.Data, kept.Ways = w.Backend, w.Data, ""
-	return a.node(kept)
+	n := a.node(kept)
+	n.Subnets = own.Subnets
+	return n
 }
 
 // kept is the lease that this node has, or had before it was started.
