@@ -116,7 +116,7 @@ func (b Backend) Peer(n backend.Node, peer subnet.Lease, s *kernel.State) error 
 			continue
 		}
 		dst := peer.Subnets[f].Masked()
-		add.Routes.Add(kernel.Route{Dst: dst, Metric: backend.Metric(dst), Link: device(f)})
+		add.Routes.Add(kernel.Route{Dst: dst, Metric: backend.Metric(dst), Link: device(f), MTU: n.RouteMTU(f, &peer, b.MTU)})
 		add.Datagrams.Add(kernel.Datagram{Link: device(f), Local: netip.AddrPortFrom(n.Uplinks[f].Addr, b.port), Subnet: dst,
 			Remote: netip.AddrPortFrom(peer.PublicIP[f], b.port)})
 	}
