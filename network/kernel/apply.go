@@ -66,6 +66,7 @@ func (a *applier) apply(c Change) error {
 		a.putEntries, // before routes, so that no packet meets a route without them
 		a.putPeers,
 		a.putRoutes,
+		a.dropWide,
 		a.dropPeers,
 		a.dropOthers,
 	}
@@ -168,15 +169,32 @@ func keep[K comparable, V Object[K]](put, drop, have Set[K, V], danger func(V) b
 	return put
 }
 
-// dropEntries takes routes, forwarding entries and neighbours away.
-func (a *applier) dropEntries(c Change) error {
-	err := drop(a, c.Drop.Routes, func(r Route) string { return r.Link }, func(w *writer, r Route, index int) {
+// isWide tells whether r may be flanneld's route to all subnets through a WireGuard device, which serves until ours to each of
+// them are there.
+func (r Route) isWide() bool { return r.Foreign && r.Type == Unicast && !r.Via.IsValid() }
+
+// dropWide takes such routes away.
+func (a *applier) dropWide(c Change) error { return a.dropRoutes(c, Route.isWide) }
+
+// dropRoutes takes those routes away that which tells.
+func (a *applier) dropRoutes(c Change, which func(Route) bool) error {
+	var set Set[RouteKey, Route]
+	for _, r := range c.Drop.Routes {
+		if which(r) {
+			set.Add(r)
+		}
+	}
+	return drop(a, set, func(r Route) string { return r.Link }, func(w *writer, r Route, index int) {
 		encodeRoute(w, unix.RTM_DELROUTE, 0, r, index)
 	})
-	if err != nil {
+}
+
+// dropEntries takes routes, forwarding entries and neighbours away, but for wide routes.
+func (a *applier) dropEntries(c Change) error {
+	if err := a.dropRoutes(c, func(r Route) bool { return !r.isWide() }); err != nil {
 		return err
 	}
-	err = drop(a, c.Drop.Forwards, func(f Forward) string { return f.Link }, func(w *writer, f Forward, index int) {
+	err := drop(a, c.Drop.Forwards, func(f Forward) string { return f.Link }, func(w *writer, f Forward, index int) {
 		encodeNeigh(w, unix.RTM_DELNEIGH, 0, unix.AF_BRIDGE, index, f.Dst, f.MAC)
 	})
 	if err != nil {
