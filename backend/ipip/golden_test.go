@@ -8,8 +8,11 @@ import (
 	"github.com/weft-network/weft/backend/hostgw"
 	"github.com/weft-network/weft/backend/ipip"
 	"github.com/weft-network/weft/backend/vxlan"
+	"github.com/weft-network/weft/network/kernel/kerneltest"
 	"github.com/weft-network/weft/subnet"
 )
+
+func TestMain(m *testing.M) { kerneltest.Main(m) }
 
 func TestGolden(t *testing.T) {
 	backendtest.Golden(t, func(kind, config string) (backend.Backend, []string, error) {

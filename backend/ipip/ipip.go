@@ -74,8 +74,8 @@ func (b Backend) Attrs(n backend.Node) (subnet.Attrs, error) {
 }
 
 // Base adds the device of each family and its address, the first of the node's subnet, as a host address, so that no
-// route to the subnet comes with it. The device has a local address, because packets for a tunnel without one would
-// go to tunl0, which the kernel makes by itself. It is bound to no uplink: outer packets go as routes say.
+// route to the subnet comes with it. That of IPv4 has a local address, because packets for a tunnel without one would
+// go to tunl0, which the kernel makes by itself. None is bound to an uplink: outer packets go as routes say.
 func (b Backend) Base(n backend.Node, own subnet.Lease, s *kernel.State) error {
 	var errs []error
 	for _, f := range subnet.Families {
@@ -87,7 +87,11 @@ func (b Backend) Base(n backend.Node, own subnet.Lease, s *kernel.State) error {
 			continue
 		}
 		u := n.Uplinks[f]
-		s.Links.Add(kernel.Link{Name: device(f), MTU: b.MTU(u), Up: true, Tunnel: kernel.Tunnel{Local: u.Addr}})
+		tunnel := kernel.Tunnel{Local: u.Addr}
+		if f == subnet.Inet6 {
+			tunnel.Local = netip.IPv6Unspecified()
+		}
+		s.Links.Add(kernel.Link{Name: device(f), MTU: b.MTU(u), Up: true, Tunnel: tunnel})
 		s.Addrs.Add(kernel.Addr{Link: device(f), Prefix: netip.PrefixFrom(own.Subnets[f].Masked().Addr(), f.Bits())})
 	}
 	return errors.Join(errs...)
@@ -107,8 +111,8 @@ func (b Backend) check(n backend.Node, f subnet.Family) error {
 	return nil
 }
 
-// Peer adds, for each family, a route to the peer's subnet through our device, whose gateway is where the outer packets
-// go. With DirectRouting a peer on the uplink's own link gets a plain route instead.
+// Peer adds, for each family, a route to the peer's subnet through our device, which says where the outer packets go: by
+// its gateway, as flannel's does, or in IPv6 by itself. With DirectRouting a peer on the uplink's own link gets a plain route instead.
 func (b Backend) Peer(n backend.Node, peer subnet.Lease, s *kernel.State) error {
 	shared, err := n.Shared(&peer)
 	if err != nil {
@@ -142,9 +146,13 @@ func (b Backend) route(n *backend.Node, f subnet.Family, peer *subnet.Lease) ker
 		return n.Direct(f, peer)
 	}
 	dst := peer.Subnets[f].Masked()
-	return kernel.Route{
-		Dst: dst, Metric: backend.Metric(dst), Via: peer.PublicIP[f], Link: device(f), OnLink: true, MTU: n.RouteMTU(f, peer, b.MTU),
+	r := kernel.Route{Dst: dst, Metric: backend.Metric(dst), Link: device(f), MTU: n.RouteMTU(f, peer, b.MTU)}
+	if f == subnet.Inet6 {
+		r.Outer = kernel.Outer{Dst: peer.PublicIP[f], Src: n.Uplinks[f].Addr}
+	} else {
+		r.Via, r.OnLink = peer.PublicIP[f], true
 	}
+	return r
 }
 
 // Overhead is 20 bytes over IPv4 and 40 over IPv6.

@@ -45,8 +45,8 @@ func TestKindInWords(t *testing.T) {
 	}{
 		{Link{Name: "flannel.ipip", MTU: 1480, Up: true, Tunnel: Tunnel{Local: inet}}, "link flannel.ipip ipip local 192.0.2.1 mtu 1480 up"},
 		{Link{Name: "flannel.ipip", MTU: 1480, Tunnel: Tunnel{Local: inet, Parent: "eth0"}}, "link flannel.ipip ipip local 192.0.2.1 dev eth0 mtu 1480"},
-		{Link{Name: "flannel-v6.ipip", MTU: 1460, Tunnel: Tunnel{Local: inet6}},
-			"link flannel-v6.ipip ip6tnl mode ip6ip6 encaplimit none local 2001:db8::1 mtu 1460"},
+		{Link{Name: "flannel-v6.ipip", MTU: 1460, Tunnel: Tunnel{Local: netip.IPv6Unspecified()}},
+			"link flannel-v6.ipip ip6tnl mode ip6ip6 external mtu 1460"},
 		{Link{Name: "flannel-wg", MTU: 1420, WireGuard: WireGuard{PrivateKey: Key{7}, Port: 51820}}, "link flannel-wg wireguard listen-port 51820 mtu 1420"},
 		{Link{Name: "flannel-wg", MTU: 1420, WireGuard: WireGuard{Port: 51820, Mark: 0x4000}},
 			"link flannel-wg wireguard listen-port 51820 fwmark 0x4000 mtu 1420"},
@@ -90,13 +90,14 @@ func TestKindsComeBackAsEncoded(t *testing.T) {
 		{VXLAN: VXLAN{VNI: 1, Port: 8472, Local: inet, Parent: "eth0", Learning: true, GBP: true}},
 		{VXLAN: VXLAN{VNI: 9, Port: 4789, Local: inet6, Parent: "eth0"}},
 		{Tunnel: Tunnel{Local: inet, Parent: "eth0"}},
-		{Tunnel: Tunnel{Local: inet6, Parent: "eth0"}},
+		{Tunnel: Tunnel{Local: inet}},
+		{Tunnel: Tunnel{Local: netip.IPv6Unspecified()}},
 	} {
 		var w writer
 		w.begin(unix.RTM_NEWLINK, 0)
 		w.raw(make([]byte, sizeLink)...)
 		w.u32(unix.IFLA_MTU, 1400)
-		encodeKind(&w, want, 2, true)
+		encodeKind(&w, want, all.index(want.parent()), true)
 		w.end(1, 0)
 		d, ok := parseDevice(w.b[sizeHeader:])
 		want.MTU = 1400
@@ -119,9 +120,10 @@ func TestOddTunnels(t *testing.T) {
 		"remote":          {"ipip", func(w *writer) { w.attr(iptunRemote, remote[:]) }, true},
 		"MPLS":            {"ipip", func(w *writer) { w.attr(iptunProto, other) }, true},
 		"by metadata":     {"ipip", func(w *writer) { w.attr(iptunCollectMetadata, nil) }, true},
-		"without limit":   {"ip6tnl", func(w *writer) { w.u32(iptunFlags, ignoreEncapLimit) }, false},
-		"with limit":      {"ip6tnl", func(w *writer) { w.u32(iptunFlags, 0) }, true},
-		"IPv4 inside":     {"ip6tnl", func(w *writer) { w.u32(iptunFlags, ignoreEncapLimit); w.u8(iptunProto, unix.IPPROTO_IPIP) }, true},
+		"any protocol":    {"ipip", func(w *writer) { w.u8(iptunProto, 0) }, false},
+		"told by routes":  {"ip6tnl", func(w *writer) { w.attr(iptunCollectMetadata, nil) }, false},
+		"two ends":        {"ip6tnl", func(w *writer) { w.addr(iptunLocal, inet6) }, true},
+		"IPv4 inside":     {"ip6tnl", func(w *writer) { w.attr(iptunCollectMetadata, nil); w.u8(iptunProto, unix.IPPROTO_IPIP) }, true},
 		"TUN that stays":  {"tun", func(w *writer) { w.u8(unix.IFLA_TUN_TYPE, unix.IFF_TUN); w.u8(unix.IFLA_TUN_PERSIST, 1) }, false},
 		"TUN that goes":   {"tun", func(w *writer) { w.u8(unix.IFLA_TUN_TYPE, unix.IFF_TUN); w.u8(unix.IFLA_TUN_PERSIST, 0) }, true},
 		"TAP":             {"tun", func(w *writer) { w.u8(unix.IFLA_TUN_TYPE, unix.IFF_TAP); w.u8(unix.IFLA_TUN_PERSIST, 1) }, true},

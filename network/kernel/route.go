@@ -24,7 +24,7 @@ type parsedRoute struct {
 	Route
 	protocol uint8
 	device   int
-	other    bool // has something that Route cannot say: several next hops, a TOS, another table or type
+	other    bool // has something that Route cannot say: several next hops, a TOS, another table, type or encapsulation
 }
 
 // parseRoute reads the message of a route. Link is left for the caller to fill in. It reports false for bytes that are no route of the main table.
@@ -61,7 +61,11 @@ func parseRoute(b []byte) (r parsedRoute, ok bool) {
 			r.setMetrics(v)
 		case unix.RTA_TABLE:
 			table = getU32(v)
-		case unix.RTA_MULTIPATH, rtaNexthopID, unix.RTA_ENCAP_TYPE:
+		case unix.RTA_ENCAP_TYPE:
+			r.other = r.other || getU16(v) != encapIP6
+		case unix.RTA_ENCAP:
+			r.Outer = parseOuter(v)
+		case unix.RTA_MULTIPATH, rtaNexthopID:
 			r.other = true
 		}
 	}
@@ -181,6 +185,9 @@ func encodeRoute(w *writer, kind, flags uint16, r Route, device int) {
 	}
 	if r.Src.IsValid() {
 		w.addr(unix.RTA_PREFSRC, r.Src)
+	}
+	if r.Outer != (Outer{}) && kind == unix.RTM_NEWROUTE {
+		encodeOuter(w, r.Outer)
 	}
 	if r.MTU != 0 && kind == unix.RTM_NEWROUTE {
 		metrics := w.nest(unix.RTA_METRICS)

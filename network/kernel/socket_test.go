@@ -211,23 +211,42 @@ func FuzzMessages(f *testing.F) {
 }
 
 func TestMessagesComeBackAsEncoded(t *testing.T) {
-	w := writer{}
-	route := Route{Dst: netip.MustParsePrefix("fd00:5:0:1::/64"), Metric: 1024, Via: netip.MustParseAddr("fd00:5:0:1::"), Link: "flannel-v6.1",
-		OnLink: true, Src: netip.MustParseAddr("fd00:5::1"), MTU: 1400}
-	encodeRoute(&w, unix.RTM_NEWROUTE, create, route, 7)
-	w.end(9, unix.NLM_F_ACK)
-	n := 0
-	for h, b := range messages(w.b) {
-		n++
-		if h.kind != unix.RTM_NEWROUTE || h.flags != create|unix.NLM_F_REQUEST|unix.NLM_F_ACK || h.seq != 9 {
-			t.Errorf("header %+v", h)
+	for _, route := range []Route{
+		{Dst: netip.MustParsePrefix("fd00:5:0:1::/64"), Metric: 1024, Via: netip.MustParseAddr("fd00:5:0:1::"), Link: "flannel-v6.1",
+			OnLink: true, Src: netip.MustParseAddr("fd00:5::1"), MTU: 1400},
+		{Dst: netip.MustParsePrefix("fd00:5:0:1::/64"), Metric: 1024, Link: "flannel-v6.1",
+			Outer: Outer{Dst: netip.MustParseAddr("2001:db8::2"), Src: netip.MustParseAddr("2001:db8::1")}},
+	} {
+		w := writer{}
+		encodeRoute(&w, unix.RTM_NEWROUTE, create, route, 7)
+		w.end(9, unix.NLM_F_ACK)
+		n := 0
+		for h, b := range messages(w.b) {
+			n++
+			if h.kind != unix.RTM_NEWROUTE || h.flags != create|unix.NLM_F_REQUEST|unix.NLM_F_ACK || h.seq != 9 {
+				t.Errorf("header %+v", h)
+			}
+			r, ok := parseRoute(b)
+			if !ok || !r.isOurs(Scope{}, devices{7: {index: 7, name: "flannel-v6.1", kind: "vxlan"}}) || r.Route != route {
+				t.Errorf("route %+v, want %+v", r, route)
+			}
 		}
-		r, ok := parseRoute(b)
-		if !ok || !r.isOurs(Scope{}, devices{7: {index: 7, name: "flannel-v6.1", kind: "vxlan"}}) || r.Route != route {
-			t.Errorf("route %+v, want %+v", r, route)
+		if n != 1 {
+			t.Errorf("%d messages", n)
 		}
 	}
-	if n != 1 {
-		t.Errorf("%d messages", n)
+}
+
+// A route into a tunnel of another sort says something that Route cannot.
+func TestEncapsulationOfAnotherSort(t *testing.T) {
+	w := writer{}
+	encodeRoute(&w, unix.RTM_NEWROUTE, create, Route{Dst: netip.MustParsePrefix("fd00:5:0:1::/64"), Metric: 1024, Link: "eth0"}, 7)
+	w.attr(unix.RTA_ENCAP_TYPE, []byte{1, 0}) // MPLS
+	w.attr(unix.RTA_ENCAP, []byte{8, 0, 1, 0, 0, 0, 0, 0})
+	w.end(9, 0)
+	for _, b := range messages(w.b) {
+		if r, ok := parseRoute(b); !ok || r.isOurs(Scope{}, devices{7: {index: 7, name: "eth0"}}) {
+			t.Errorf("%+v is taken for ours", r)
+		}
 	}
 }

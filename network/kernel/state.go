@@ -115,6 +115,7 @@ type Route struct {
 	Via     netip.Addr // gateway; invalid where there is none
 	Link    string     // name of the device; "" for all types but Unicast
 	OnLink  bool       // the gateway is taken to be on Link whatever the addresses there say
+	Outer   Outer      // set where Link is an IPv6 Tunnel, which asks each route where outer packets go
 	Src     netip.Addr // preferred source; invalid where the kernel chooses
 	MTU     int        // of the path, locked: whoever sends or is forwarded is held to it; 0 leaves it to the device
 	Loose   bool       // as listed: the MTU is not locked, so that the kernel forwards larger packets; never set in a wanted state

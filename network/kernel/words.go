@@ -35,10 +35,10 @@ func (v VXLAN) String() string {
 
 // String returns the properties as "ip link add type ipip" or "ip6tnl" takes them.
 func (t Tunnel) String() string {
-	words := "ipip local " + t.Local.String()
 	if t.Local.Is6() {
-		words = "ip6tnl mode ip6ip6 encaplimit none local " + t.Local.String()
+		return "ip6tnl mode ip6ip6 external"
 	}
+	words := "ipip local " + t.Local.String()
 	if t.Parent != "" {
 		words += " dev " + t.Parent
 	}
@@ -82,6 +82,9 @@ func (r Route) String() string {
 		b.WriteString(r.Type.String() + " ")
 	}
 	b.WriteString(r.Dst.String())
+	if r.Outer != (Outer{}) {
+		fmt.Fprintf(&b, " encap ip6 dst %s src %s", r.Outer.Dst, r.Outer.Src)
+	}
 	if r.Via.IsValid() {
 		fmt.Fprintf(&b, " via %s", r.Via)
 	}
