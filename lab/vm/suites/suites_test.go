@@ -1,0 +1,141 @@
+package suites
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/weft-network/weft/lab/vm"
+	"github.com/weft-network/weft/network/kernel/kerneltest"
+)
+
+// root is the top of the module.
+const root = "../../.."
+
+// needs says what the machines for some packages have beyond the usual.
+func needs(dir string) vm.Options {
+	return map[string]vm.Options{
+		"lab": {Memory: 1536},
+	}[dir]
+}
+
+// TestGuests runs all tests with the prefix, each package's in a machine of its own.
+func TestGuests(t *testing.T) {
+	packages, err := find(os.DirFS(root))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(packages) == 0 {
+		t.Fatal("no package has a test for virtual machines")
+	}
+	bins := t.TempDir()
+	build(t, bins, packages)
+	for _, kernel := range vm.Kernels() {
+		for _, p := range packages {
+			t.Run(kernel+"/"+p.dir, func(t *testing.T) {
+				t.Parallel()
+				o, err := run(t.Context(), options(t, bins, kernel, p))
+				if err != nil {
+					t.Errorf("%v\n%s", err, o.text())
+				}
+				for _, name := range p.tests {
+					t.Run(name, func(t *testing.T) { judge(t, o, name) })
+				}
+			})
+		}
+	}
+}
+
+// judge fails the test unless the one of that name passed in the machine.
+func judge(t *testing.T, o outcome, name string) {
+	t.Helper()
+	if problem := o.problem(name); problem != "" {
+		t.Errorf("%s\n%s", problem, o.output[name])
+		return
+	}
+	t.Logf("in the machine:\n%s", o.output[name])
+}
+
+// build makes the test binaries of the packages, and the programs that some run.
+func build(t *testing.T, bins string, packages []suite) {
+	t.Helper()
+	for _, p := range packages {
+		command(t, root, nil, "go", "test", "-c", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(bins, p.binary()), "./"+p.dir)
+	}
+	if slices.ContainsFunc(packages, func(p suite) bool { return p.dir == "lab" }) {
+		programs := filepath.Join(bins, "programs")
+		if err := os.Mkdir(programs, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		command(t, filepath.Join(root, "lab"), []string{"WEFT_LAB_BUILD=" + programs}, filepath.Join(bins, "lab.test"))
+	}
+}
+
+// command runs a program, which may build without C, in the folder dir.
+func command(t *testing.T, dir string, env []string, args ...string) {
+	t.Helper()
+	c := exec.CommandContext(t.Context(), args[0], args[1:]...)
+	c.Dir = dir
+	c.Env = append(append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false"), env...)
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
+// options are those of the machine for a package.
+func options(t *testing.T, bins, kernel string, p suite) vm.Options {
+	t.Helper()
+	o := needs(p.dir)
+	o.Kernel = kernel
+	o.Command = vm.Quote("./"+p.binary(), "-test.v=test2json", "-test.run=^"+kerneltest.GuestPrefix)
+	o.Files = []vm.File{{From: filepath.Join(bins, p.binary())}}
+	if data := filepath.Join(root, p.dir, "testdata"); isFolder(data) {
+		o.Files = append(o.Files, vm.File{From: data})
+	}
+	if p.dir == "lab" {
+		o.Files = append(o.Files, vm.File{From: filepath.Join(bins, "programs")})
+		o.Env = []string{"WEFT_LAB_BUILT=/root/programs"}
+	}
+	return o
+}
+
+func isFolder(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+// run runs a machine whose command is a test binary, and returns what became of the tests. There is an outcome beside an
+// error as well.
+func run(ctx context.Context, opts vm.Options) (outcome, error) {
+	convert := exec.CommandContext(ctx, "go", "tool", "test2json")
+	in, err := convert.StdinPipe()
+	if err != nil {
+		return outcome{}, err
+	}
+	var events, errs strings.Builder
+	convert.Stdout, convert.Stderr = &events, &errs
+	if err := convert.Start(); err != nil {
+		return outcome{}, err
+	}
+	opts.Output = in
+	status, err := vm.Run(ctx, opts)
+	in.Close()
+	if converted := convert.Wait(); converted != nil && err == nil {
+		err = fmt.Errorf("go tool test2json: %w: %s", converted, errs.String())
+	}
+	o, read := readEvents(strings.NewReader(events.String()))
+	switch {
+	case err != nil:
+		return o, err
+	case read != nil:
+		return o, read
+	case status != 0:
+		return o, fmt.Errorf("the tests ended with status %d", status)
+	}
+	return o, nil
+}
