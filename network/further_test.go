@@ -41,7 +41,10 @@ func TestAgentFollowsNetworks(t *testing.T) {
 		return strings.Contains(fmt.Sprint(s.Warnings), "10.6.1.0/24 is not a part of the cluster's network 10.5.0.0/22")
 	})
 	b.cluster.SetConfig(wider)
-	until(t, a, "three peers", func(s Status) bool { return len(s.Peers) == 3 && s.Peers[2].Programmed && s.Config == wider })
+	until(t, a, "three peers", func(s Status) bool {
+		env, err := subnet.ReadEnv(b.o.SubnetFile) // it is written last
+		return len(s.Peers) == 3 && s.Peers[2].Programmed && s.Config == wider && err == nil && env.Further != ""
+	})
 	state := b.held()
 	for line := range strings.Lines(before) {
 		if !strings.Contains(state, line) {
@@ -66,8 +69,22 @@ func TestAgentFollowsNetworks(t *testing.T) {
 	if b.held() != state || a.Status().Config != wider {
 		t.Errorf("a network in use was taken away:\n%s", b.held())
 	}
+	until(t, a, "saved", func(Status) bool {
+		s, err := subnet.LoadSaved(b.o.StateFile)
+		return err == nil && s.Config == wider
+	})
+	stop()
+	a, stop = b.run()
+	until(t, a, "refused after a restart", func(s Status) bool {
+		return s.Ready && s.Config == wider && strings.Contains(fmt.Sprint(s.Warnings), "a network is in use: node n6 ")
+	})
+	if b.held() != state {
+		t.Errorf("a network in use was taken away by a restart:\n%s", b.held())
+	}
 	b.cluster.Remove(stranger.Subnets)
-	until(t, a, "taken away", func(s Status) bool { return s.Config == tight && !strings.Contains(fmt.Sprint(s.Warnings), "in use") })
+	until(t, a, "taken away", func(s Status) bool {
+		return s.Config == tight && !strings.Contains(fmt.Sprint(s.Warnings), "in use") && s.Kernel.Changes["rule"] > 0 && s.Firewall.InStep
+	})
 	b.holds(before)
 	stop()
 

@@ -11,10 +11,23 @@ import (
 // errInUse says that a network cannot be taken away yet.
 var errInUse = errors.New("a network is in use")
 
-// inUse tells which subnets of other nodes are in the networks of the config in force and would be in none of the new
+// inUseSince is inUse for an agent that starts: the config of before is the saved one. A node whose own subnets are not in the new
+// networks gets others, which is how a cluster changes its network altogether.
+func (a *Agent) inUseSince(c subnet.Config) error {
+	s, err := subnet.LoadSaved(a.o.StateFile)
+	if err != nil || s.Own.Node != a.o.Node || !c.Covers(s.Own.Subnets) {
+		return nil //nolint:nilerr // without a config of before, there is nothing to compare with
+	}
+	before, _, err := subnet.Parse(s.Config)
+	if err != nil {
+		return nil //nolint:nilerr // see above
+	}
+	return a.inUse(before, c)
+}
+
+// inUse tells which subnets of other nodes are in the networks of the config of before and would be in none of the new
 // one's: the pods there could be reached no more.
-func (a *Agent) inUse(c subnet.Config) error {
-	before := a.loop.config
+func (a *Agent) inUse(before, c subnet.Config) error {
 	var lost []subnet.Lease
 	a.picture.each(func(x subnet.Lease) {
 		for _, f := range subnet.Families {

@@ -106,6 +106,9 @@ func (a *Agent) adopt(n news) {
 	l.text = n.config
 	text := n.config
 	config, err := a.checkConfig(text, n.self.Assigned)
+	if err == nil && !l.have {
+		err = a.inUseSince(config)
+	}
 	l.inUse = errors.Is(err, errInUse)
 	a.report.refused(a.o.Log, err)
 	if err != nil && l.have {
@@ -171,7 +174,7 @@ func (a *Agent) checkConfig(text string, assigned subnet.Subnets) (subnet.Config
 		return config, fmt.Errorf("the subnets %s, which the cluster assigned to this node, are not inside the new network %s", assigned, networksText(config))
 	}
 	if a.loop.have {
-		if err := a.inUse(config); err != nil {
+		if err := a.inUse(a.loop.config, config); err != nil {
 			return config, err
 		}
 	}

@@ -101,6 +101,15 @@ func testWaits(k *cluster) {
 	refused("Node node-1 has no IPv6 pod CIDR, only 10.5.1.0/24")
 	again("10.6.1.0/24", "fd00:5:0:1::/64")
 	refused("pod CIDR 10.6.1.0/24 of Node node-1 is not inside the network 10.5.0.0/16 of net-conf.json")
+	within := w
+	w = want(k.t, strings.Replace(dual, "{", `{"Networks": [{"Network": "10.7.0.0/16"}, {"Network": "10.6.0.0/16"}], `, 1), "node-1", "192.168.0.1")
+	w.Attrs.PublicIP = within.Attrs.PublicIP
+	if l := claim(k.t, s, w); l.Subnets.String() != "10.6.1.0/24,fd00:5:0:1::/64" {
+		k.t.Errorf("the lease in a further network is of %s", l.Subnets)
+	}
+	again("10.8.1.0/24", "fd00:5:0:1::/64")
+	refused("pod CIDR 10.8.1.0/24 of Node node-1 is not inside one of the networks 10.5.0.0/16, 10.7.0.0/16, 10.6.0.0/16 of net-conf.json")
+	w = within
 	again("fd00:5:0:1::/80", "10.5.1.64/26")
 	if l := claim(k.t, s, w); l.Subnets.String() != "10.5.1.64/26,fd00:5:0:1::/80" {
 		k.t.Errorf("the lease is of %s", l.Subnets)
