@@ -60,27 +60,39 @@ func silent(ways []way, said subnet.Way, implied func(string, [2]string) string)
 // another kind.
 func (a *Agent) invite(n news) {
 	l := &a.loop
-	look := func(x subnet.Lease) {
-		if x.Backend == "" || x.Node != "" && x.Node == a.o.Node || x.Subnets == a.claims.lease().Subnets {
-			return
+	held := a.claims.lease().Subnets
+	isStrange := func(x subnet.Lease) bool {
+		if x.Backend == "" || x.Node != "" && x.Node == a.o.Node || x.Subnets == held {
+			return false
 		}
 		said, err := x.AllWays()
-		if err != nil || len(shared(l.choices.ways, said, a.implied)) > 0 {
-			return
+		return err == nil && len(shared(l.choices.ways, said, a.implied)) == 0
+	}
+	var strange []subnet.Lease // they are looked at when the picture is free again
+	if n.all || !l.set {
+		a.picture.each(func(x subnet.Lease) {
+			if isStrange(x) {
+				strange = append(strange, x)
+			}
+		})
+	}
+	for _, c := range n.changed {
+		if isStrange(c.new) {
+			strange = append(strange, c.new)
 		}
+	}
+	for _, x := range strange {
+		if !isStrange(x) {
+			continue // a way that another one needed serves it too
+		}
+		said, _ := x.AllWays()
 		for _, y := range said {
 			if w, err := a.guest(y); err == nil {
 				l.choices.ways = append(slices.Clone(l.choices.ways), w) // plans hold the old ones
 				l.set, l.full = false, true
-				return
+				break
 			}
 		}
-	}
-	if n.all || !l.set {
-		a.picture.each(look)
-	}
-	for _, c := range n.changed {
-		look(c.new)
 	}
 }
 

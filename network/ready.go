@@ -25,6 +25,7 @@ func (a *Agent) finish(ctx context.Context, complete bool, err error) error {
 	}
 	a.picture.landed()
 	a.report.programmed(complete)
+	a.report.planned(a.loop.plan)
 	a.settle(complete, time.Now())
 	return a.letPodsIn(ctx)
 }

@@ -26,7 +26,6 @@ func (a *Agent) replan(ctx context.Context, own subnet.Lease) error {
 	l.plan = plan{node: a.node(own.Attrs), own: own, config: l.config, ways: l.choices.ways, implied: a.implied, blackhole: a.o.Blackhole,
 		strict: host.strict, acceptRA: host.acceptRA}
 	l.set = true
-	a.report.planned(l.plan)
 	a.warnOfStrictUplinks(host)
 	a.wantFirewall()
 	return nil

@@ -23,7 +23,7 @@ type report struct {
 	ups      [2]backend.Uplink
 	mtu      int
 	failed   map[subnet.Subnets]string
-	plan     plan // the last one that was made
+	plan     plan // the one that the kernel follows
 
 	storeErr  string
 	faults    []string
@@ -150,14 +150,14 @@ func (r *report) uplinks(ups [2]backend.Uplink) {
 	r.ups = ups
 }
 
-// planned says which plan is in force.
+// planned says which plan the kernel follows.
 func (r *report) planned(p plan) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.plan = p
 }
 
-// inPlan is the plan in force.
+// inPlan is the plan that the kernel follows.
 func (r *report) inPlan() plan {
 	r.mu.Lock()
 	defer r.mu.Unlock()
