@@ -18,6 +18,7 @@ type Config struct {
 	NoMasquerade []netip.Prefix    // destinations outside the cluster that see pods' own addresses
 	Forward      bool              // packets from and to pods are accepted where a foreign rule would drop all forwarded ones
 	Tunnels      []Tunnel          // whose outer packets connection tracking does not see
+	Guard        []string          // the devices by which alone packets may leave for pods of other nodes; none leaves all free
 }
 
 // Tunnel is how the outer packets of a tunnel are known, which is the same on all nodes.

@@ -53,6 +53,7 @@ func TestSyncFollowsConfig(t *testing.T) {
 			"random":         func(c *Config) { c.RandomFully = true },
 			"no exceptions":  func(c *Config) { c.NoMasquerade = nil },
 			"no forwarding":  func(c *Config) { c.Forward = false },
+			"other guard":    func(c *Config) { c.Guard = append(c.Guard, "flannel-wg") },
 			"other tunnel":   func(c *Config) { c.Tunnels = ports(4789)[:1] },
 			"other subnet":   func(c *Config) { c.Subnets = prefixes("10.5.2.0/24", "fd00:5:0:2::/64") },
 			"one family":     func(c *Config) { c.Networks = prefixes("10.5.0.0/16", "") },
@@ -241,8 +242,8 @@ func TestSyncBesideStrangeRules(t *testing.T) {
 		if put < 3*len(strange) {
 			t.Errorf("only %d rules could be put in", put)
 		}
-		if got := run(t, "nft list table inet weft"); strings.Count(got, "comment") != 22 {
-			t.Errorf("our table holds something else than our 22 rules:\n%s", got)
+		if got := run(t, "nft list table inet weft"); strings.Count(got, "comment") != 28 {
+			t.Errorf("our table holds something else than our 28 rules:\n%s", got)
 		}
 		if got := run(t, "nft list chain ip filter FORWARD"); !strings.Contains(got, "hello") || !strings.Contains(got, "jump WEFT-FWD") {
 			t.Errorf("strange rules are gone, or ours:\n%s", got)

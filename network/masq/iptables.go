@@ -29,10 +29,11 @@ var places = []place{
 	{"nat", natChain, []string{"POSTROUTING"}, []Chain{Postrouting}},
 	{"filter", forwardChain, []string{"FORWARD"}, []Chain{Forward}},
 	{"raw", rawChain, []string{"PREROUTING", "OUTPUT"}, []Chain{Prerouting, Output}},
+	{"mangle", guardChain, []string{"POSTROUTING"}, []Chain{Guard}},
 }
 
 // IPTables is the Firewall that renders the rules with the iptables and ip6tables commands, of either variant. Its
-// rules are in the chains WEFT-POSTRTG, WEFT-FWD and WEFT-NOTRK; the second exists only while the FORWARD chain drops what
+// rules are in the chains WEFT-POSTRTG, WEFT-FWD, WEFT-NOTRK and WEFT-GUARD; the second exists only while the FORWARD chain drops what
 // nobody accepted, because elsewhere to accept could only bypass what others filter after it.
 type IPTables struct {
 	command  string
@@ -291,5 +292,5 @@ func (t *IPTables) Watch(ctx context.Context, f func()) error {
 	if t.legacy {
 		return poll(ctx, t.interval, f)
 	}
-	return watchTables(ctx, about(f, "nat", "filter", "raw"))
+	return watchTables(ctx, about(f, "nat", "filter", "raw", "mangle"))
 }

@@ -18,6 +18,7 @@ var targets = map[Verdict][]string{
 	Masquerade: {"-j", "MASQUERADE"},
 	Accept:     {"-j", "ACCEPT"},
 	Untrack:    {"-j", "CT", "--notrack"},
+	Drop:       {"-j", "DROP"},
 }
 
 // arguments renders r as iptables takes it. The rules of Prerouting and Output share a chain, so each asks whether
@@ -34,6 +35,9 @@ func arguments(r Rule) []string {
 		if m.net.Prefix.IsValid() {
 			args = append(args, m.flag, m.net.Prefix.String())
 		}
+	}
+	if r.Device != "" {
+		args = append(args, "-o", r.Device)
 	}
 	if r.UDPPort != 0 {
 		args = append(args, "-p", "udp", "-m", "udp", "--dport", strconv.Itoa(int(r.UDPPort)))
@@ -103,6 +107,8 @@ func (r *Rule) match(words []string, not bool) (n int, verdict bool) {
 		r.Source, ok = parseNet(word, not)
 	case "-d":
 		r.Destination, ok = parseNet(word, not)
+	case "-o":
+		r.Device = word
 	case "-m": // says only whose option comes next
 	case "-p":
 		r.Protocol, ok = parseProtocol(word, ok)

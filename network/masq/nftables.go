@@ -30,6 +30,7 @@ var hooks = []hook{
 	{Postrouting, nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource},
 	{Prerouting, nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityRaw},
 	{Output, nftables.ChainTypeFilter, nftables.ChainHookOutput, nftables.ChainPriorityRaw},
+	{Guard, nftables.ChainTypeFilter, nftables.ChainHookPostrouting, nftables.ChainPriorityMangle},
 }
 
 // NFTables is the Firewall that renders the rules as nftables, by netlink and without any binary. All rules are in

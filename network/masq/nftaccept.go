@@ -17,6 +17,7 @@ const (
 	natChain     = "WEFT-POSTRTG"
 	forwardChain = "WEFT-FWD"
 	rawChain     = "WEFT-NOTRK"
+	guardChain   = "WEFT-GUARD"
 )
 
 // jumpWhy is the comment at the jumps to our chains.

@@ -32,6 +32,11 @@ func expressions(r Rule, table nftables.TableFamily) []expr.Any {
 		bits := binaryutil.NativeEndian.PutUint32(r.Mark)
 		es = append(es, &expr.Meta{Key: expr.MetaKeyMARK, Register: 1}, mask(bits), equal(bits))
 	}
+	if r.Device != "" {
+		name := make([]byte, unix.IFNAMSIZ)
+		copy(name, r.Device)
+		es = append(es, &expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1}, equal(name))
+	}
 	es = append(es, matchNet(r.Source, r.Family, sourceOffset)...)
 	es = append(es, matchNet(r.Destination, r.Family, destinationOffset)...)
 	if r.UDPPort != 0 {
@@ -58,6 +63,8 @@ func verdict(r Rule) expr.Any {
 		return &expr.Verdict{Kind: expr.VerdictAccept}
 	case Untrack:
 		return &expr.Notrack{}
+	case Drop:
+		return &expr.Verdict{Kind: expr.VerdictDrop}
 	}
 	return &expr.Verdict{Kind: expr.VerdictReturn}
 }

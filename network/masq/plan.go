@@ -26,6 +26,9 @@ func Plan(c Config) []Rule {
 	for _, f := range subnet.Families {
 		rules = append(rules, planForward(c, f)...)
 	}
+	for _, f := range subnet.Families {
+		rules = append(rules, planGuard(c, f)...)
+	}
 	for _, chain := range []Chain{Prerouting, Output} {
 		for _, f := range subnet.Families {
 			rules = append(rules, planUntracked(c, f, chain)...)
@@ -96,6 +99,27 @@ func planForward(c Config, f subnet.Family) []Rule {
 		rules = append(rules,
 			Rule{Chain: Forward, Family: f, Source: n, Verdict: Accept, Why: "from pods"},
 			Rule{Chain: Forward, Family: f, Destination: n, Verdict: Accept, Why: "to pods"})
+	}
+	return rules
+}
+
+// planGuard returns the rules that drop what would leave for pods of other nodes by any other device than those that encrypt.
+func planGuard(c Config, f subnet.Family) []Rule {
+	if len(c.Guard) == 0 || !c.Networks[f].IsValid() {
+		return nil
+	}
+	var rules []Rule
+	if c.Subnets[f].IsValid() {
+		rules = append(rules, Rule{Destination: in(c.Subnets[f]), Why: "this node's pods"})
+	}
+	for _, device := range c.Guard {
+		rules = append(rules, Rule{Device: device, Why: "encrypts"})
+	}
+	for _, n := range c.cluster(f) {
+		rules = append(rules, Rule{Destination: n, Verdict: Drop, Why: "to other nodes' pods in plain text"})
+	}
+	for i := range rules {
+		rules[i].Chain, rules[i].Family = Guard, f
 	}
 	return rules
 }

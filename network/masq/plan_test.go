@@ -38,6 +38,7 @@ func dualStack() Config {
 		NoMasquerade: []netip.Prefix{netip.MustParsePrefix("192.168.9.0/24"), netip.MustParsePrefix("fd00:9::/64")},
 		Forward:      true,
 		Tunnels:      append(ports(8472), Tunnel{Family: subnet.Inet, Protocol: 4}, Tunnel{Family: subnet.Inet6, Protocol: 41}),
+		Guard:        []string{"overlay"},
 	}
 }
 
@@ -45,6 +46,12 @@ func dualStack() Config {
 func moreNetworks(c *Config) {
 	c.Further[subnet.Inet] = []netip.Prefix{netip.MustParsePrefix("10.6.0.0/16"), netip.MustParsePrefix("10.8.0.0/20")}
 	c.Further[subnet.Inet6] = []netip.Prefix{netip.MustParsePrefix("fd00:6::1/56"), netip.MustParsePrefix("fd00:6::/56")}
+}
+
+// onlyGuard wants nothing but that packets to other nodes' pods leave by two devices alone.
+func onlyGuard(c *Config) {
+	c.Masquerade, c.Forward, c.Tunnels = [2]bool{}, false, nil
+	c.Guard = []string{"flannel-wg", "flannel-wg-v6"}
 }
 
 func TestPlan(t *testing.T) {
@@ -64,6 +71,8 @@ func TestPlan(t *testing.T) {
 		}},
 		{"nobody outside sees the node", func(c *Config) { c.NoMasquerade = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")} }},
 		{"more networks", moreNetworks},
+		{"encrypted", func(c *Config) { onlyGuard(c); moreNetworks(c) }},
+		{"encrypted, no subnet yet", func(c *Config) { onlyGuard(c); c.Subnets = [2]netip.Prefix{} }},
 		{"nothing", func(c *Config) { *c = Config{} }},
 	}
 	var words, iptables txtar.Archive
@@ -111,6 +120,7 @@ func TestConfigEqual(t *testing.T) {
 		{"other port", func(c *Config) { c.Tunnels[0].Port = 4789 }, false},
 		{"other protocol", func(c *Config) { c.Tunnels[2].Protocol = 47 }, false},
 		{"more networks", moreNetworks, false},
+		{"a guard", func(c *Config) { c.Guard = []string{"overlay", "other"} }, false},
 		{"fewer exceptions", func(c *Config) { c.NoMasquerade = c.NoMasquerade[:1] }, false},
 	}
 	for _, test := range tests {

@@ -39,8 +39,8 @@ var renderings = []rendering{
 		command:  "iptables-legacy",
 		show:     []string{"iptables-legacy-save", "ip6tables-legacy-save"},
 		flush: []string{
-			"iptables-legacy -t nat -F", "iptables-legacy -F", "iptables-legacy -t raw -F",
-			"ip6tables-legacy -t nat -F", "ip6tables-legacy -F", "ip6tables-legacy -t raw -F",
+			"iptables-legacy -t nat -F", "iptables-legacy -F", "iptables-legacy -t raw -F", "iptables-legacy -t mangle -F",
+			"ip6tables-legacy -t nat -F", "ip6tables-legacy -F", "ip6tables-legacy -t raw -F", "ip6tables-legacy -t mangle -F",
 		},
 	},
 }

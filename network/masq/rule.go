@@ -17,11 +17,12 @@ const (
 	Forward                  // filtering of what is neither from nor for this host itself
 	Prerouting               // before connection tracking, of packets that come in
 	Output                   // before connection tracking, of packets that this host sends
+	Guard                    // filtering of all that leaves the node, before address translation
 )
 
 // String returns the name of the chain in lower case.
 func (c Chain) String() string {
-	return [...]string{"postrouting", "forward", "prerouting", "output"}[c]
+	return [...]string{"postrouting", "forward", "prerouting", "output", "guard"}[c]
 }
 
 // Verdict is what happens to a packet that a rule matches.
@@ -33,11 +34,12 @@ const (
 	Masquerade                // its connection gets the address of the device by which it leaves
 	Accept                    // it passes this hook; a drop in another nftables table still wins
 	Untrack                   // connection tracking does not see it
+	Drop                      // it ends here
 )
 
 // String returns the verdict as one lower-case word.
 func (v Verdict) String() string {
-	return [...]string{"leave", "masquerade", "accept", "untrack"}[v]
+	return [...]string{"leave", "masquerade", "accept", "untrack", "drop"}[v]
 }
 
 // Net matches addresses inside a prefix, or outside it. The zero Net matches all addresses.
@@ -66,6 +68,7 @@ type Rule struct {
 	Source      Net
 	Destination Net
 	Local       bool   // the destination is an address of this host
+	Device      string // by which it leaves
 	UDPPort     uint16 // destination port
 	Protocol    uint8  // number in IP; not with UDPPort
 	Verdict     Verdict
@@ -88,6 +91,9 @@ func (r Rule) String() string {
 	}
 	if r.Local {
 		b.WriteString(" to this host")
+	}
+	if r.Device != "" {
+		fmt.Fprintf(&b, " by %s", r.Device)
 	}
 	if r.UDPPort != 0 {
 		fmt.Fprintf(&b, " UDP port %d", r.UDPPort)
