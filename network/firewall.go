@@ -3,12 +3,14 @@ package network
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/weft-network/weft/backend"
+	"github.com/weft-network/weft/network/kernel"
 	"github.com/weft-network/weft/network/masq"
 	"github.com/weft-network/weft/subnet"
 )
@@ -44,11 +46,36 @@ func (a *Agent) wantFirewall() {
 			}
 		}
 	}
+	c.Guard = p.guarded()
 	a.fire.mu.Lock()
 	a.fire.want, a.fire.prefer, a.fire.set = c, a.rendering(p.config), true
 	a.fire.asked++
 	a.fire.mu.Unlock()
 	a.guard.ring()
+}
+
+// guarded returns the devices by which alone packets may leave for pods of other nodes: those of the backends, where all of them
+// encrypt. While the cluster changes from or to one that does not, peers still need that one.
+func (p plan) guarded() []string {
+	var devices []string
+	for i := range p.ways {
+		w := &p.ways[i]
+		if !backend.Encrypts(w.b) {
+			return nil
+		}
+		var s kernel.State
+		_ = w.b.Base(w.node, p.own, &s) // what is wrong is told by the plan
+		for name := range s.Links {
+			devices = append(devices, name)
+		}
+	}
+	for f, u := range p.node.Uplinks {
+		if slices.ContainsFunc(p.config.Networks[f:f+1], func(n subnet.Network) bool { return u.Valid() && n.Enabled() && n.Prefix.Contains(u.Addr) }) {
+			return nil // the nodes themselves are in the pods' network, and must reach each other
+		}
+	}
+	slices.Sort(devices)
+	return slices.Compact(devices)
 }
 
 // masquerades tells whether pods of a family are masqueraded: as the config says, else as the flag does.

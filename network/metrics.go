@@ -1,6 +1,8 @@
 package network
 
 import (
+	"strings"
+
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -16,23 +18,26 @@ var metricHelp = map[string]struct {
 	help   string
 	labels []string
 }{
-	"weft_ready":                               {"1 while the node is ready for pods, as /readyz says.", nil},
-	"weft_peers_wanted":                        {"Peers that the store lists.", nil},
-	"weft_peers_programmed":                    {"Peers that the kernel serves.", nil},
-	"weft_peers_by_way":                        {"Peers by the way in which they are reached: the backend, and what both nodes agreed to.", []string{"way"}},
-	"weft_transition":                          {"1 while the backend changes and a former one is still in place.", nil},
-	"weft_kernel_objects":                      {"Objects that the kernel should hold, by kind.", []string{"kind"}},
-	"weft_kernel_changes_total":                {"Objects made, changed or deleted in the kernel, by kind.", []string{"kind"}},
-	"weft_kernel_repairs_total":                {"Changes that put right what somebody else had broken, by kind.", []string{"kind"}},
-	"weft_kernel_in_step":                      {"1 while the last pass left nothing different from what is wanted.", nil},
-	"weft_pass_seconds":                        {"How long the last pass over the kernel took.", nil},
-	"weft_last_pass_timestamp_seconds":         {"When the last pass over the kernel ended, Unix time.", nil},
-	"weft_store_connected":                     {"1 while the store answers.", nil},
-	"weft_store_last_answer_timestamp_seconds": {"When the store last answered, Unix time; its age is time() minus this.", nil},
-	"weft_store_errors_total":                  {"Requests to the store that failed.", nil},
-	"weft_store_faults":                        {"Entries of the store that cannot be read.", nil},
-	"weft_lease_expiry_timestamp_seconds":      {"When the lease would end if it were renewed no more, Unix time; absent where it does not expire.", nil},
-	"weft_firewall_in_step":                    {"1 while the firewall rules are as wanted.", nil},
+	"weft_ready":                                 {"1 while the node is ready for pods, as /readyz says.", nil},
+	"weft_peers_wanted":                          {"Peers that the store lists.", nil},
+	"weft_peers_programmed":                      {"Peers that the kernel serves.", nil},
+	"weft_peers_by_way":                          {"Peers by the way in which they are reached: the backend, and what both nodes agreed to.", []string{"way"}},
+	"weft_transition":                            {"1 while the backend changes and a former one is still in place.", nil},
+	"weft_kernel_objects":                        {"Objects that the kernel should hold, by kind.", []string{"kind"}},
+	"weft_kernel_changes_total":                  {"Objects made, changed or deleted in the kernel, by kind.", []string{"kind"}},
+	"weft_kernel_repairs_total":                  {"Changes that put right what somebody else had broken, by kind.", []string{"kind"}},
+	"weft_kernel_in_step":                        {"1 while the last pass left nothing different from what is wanted.", nil},
+	"weft_pass_seconds":                          {"How long the last pass over the kernel took.", nil},
+	"weft_last_pass_timestamp_seconds":           {"When the last pass over the kernel ended, Unix time.", nil},
+	"weft_store_connected":                       {"1 while the store answers.", nil},
+	"weft_store_last_answer_timestamp_seconds":   {"When the store last answered, Unix time; its age is time() minus this.", nil},
+	"weft_store_errors_total":                    {"Requests to the store that failed.", nil},
+	"weft_store_faults":                          {"Entries of the store that cannot be read.", nil},
+	"weft_lease_expiry_timestamp_seconds":        {"When the lease would end if it were renewed no more, Unix time; absent where it does not expire.", nil},
+	"weft_wireguard_handshake_timestamp_seconds": {"When both sides agreed on keys last, Unix time, by peer and device; absent for never.", []string{"peer", "device"}},
+	"weft_wireguard_received_bytes_total":        {"Bytes that came from a peer, by peer and device.", []string{"peer", "device"}},
+	"weft_wireguard_sent_bytes_total":            {"Bytes that were sent to a peer, by peer and device.", []string{"peer", "device"}},
+	"weft_firewall_in_step":                      {"1 while the firewall rules are as wanted.", nil},
 }
 
 func newMetrics(a *Agent) *metrics {
@@ -77,6 +82,16 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		send("weft_kernel_objects", prometheus.GaugeValue, float64(n), kind)
 		send("weft_kernel_changes_total", prometheus.CounterValue, float64(s.Kernel.Changes[kind]), kind)
 		send("weft_kernel_repairs_total", prometheus.CounterValue, float64(s.Kernel.Repairs[kind]), kind)
+	}
+	for _, p := range s.Peers {
+		for _, w := range p.WireGuard {
+			name := strings.Join(p.Subnets, ",")
+			if w.Handshake != nil {
+				send("weft_wireguard_handshake_timestamp_seconds", prometheus.GaugeValue, float64(w.Handshake.Unix()), name, w.Link)
+			}
+			send("weft_wireguard_received_bytes_total", prometheus.CounterValue, float64(w.Received), name, w.Link)
+			send("weft_wireguard_sent_bytes_total", prometheus.CounterValue, float64(w.Sent), name, w.Link)
+		}
 	}
 	gauge("weft_kernel_in_step", truth(s.Kernel.InStep))
 	gauge("weft_pass_seconds", s.Kernel.PassSeconds)

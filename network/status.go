@@ -48,6 +48,8 @@ type PeerStatus struct {
 	Way        string   `json:"way,omitempty"` // by which it is reached: the backend, and what both nodes agreed to
 	Programmed bool     `json:"programmed"`
 	Error      string   `json:"error,omitempty"` // why it is not served
+
+	WireGuard []WireGuardStatus `json:"wireguard,omitempty"` // what its devices count, where it is reached by WireGuard
 }
 
 // StoreStatus is how the connection to the store is.

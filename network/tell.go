@@ -82,10 +82,12 @@ func (a *Agent) peers(own subnet.Lease) ([]PeerStatus, *TransitionStatus) {
 	slices.SortFunc(leases, func(x, y subnet.Lease) int { return x.Subnets.Compare(y.Subnets) })
 	list := []PeerStatus{}
 	p := a.report.inPlan()
+	counted := a.wireGuardStatus()
 	for _, x := range leases {
 		text, inStep := a.report.peer(x.Subnets)
 		list = append(list, PeerStatus{Node: x.Node, Subnets: prefixes(x.Subnets), PublicIPs: addrs(x), Backend: x.Backend, Way: p.by(x),
-			Programmed: inStep && text == "" && a.picture.settled(x.Subnets), Error: text})
+			Programmed: inStep && text == "" && a.picture.settled(x.Subnets), Error: text,
+			WireGuard: statusOf(counted, x.Subnets)})
 	}
 	return list, p.transition(leases)
 }

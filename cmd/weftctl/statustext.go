@@ -50,7 +50,7 @@ func printStatus(out io.Writer, s network.Status, now time.Time) error {
 	row("peers", peersText(s.Peers))
 	if len(s.Peers) > 0 {
 		fmt.Fprintln(w)
-		peerTable(w, s.Peers, s.Transition != nil)
+		peerTable(w, s.Peers, s.Transition != nil, now)
 	}
 	w.Flush() // into a buffer: cannot fail
 	_, err := out.Write(trimRight(b.Bytes()))
@@ -71,7 +71,7 @@ func transitionText(t network.TransitionStatus) string {
 
 // peerTable writes one line for each peer, those that are not served first. While the backend changes it tells what exactly each
 // is reached by.
-func peerTable(w io.Writer, peers []network.PeerStatus, exactly bool) {
+func peerTable(w io.Writer, peers []network.PeerStatus, exactly bool, now time.Time) {
 	peers = slices.Clone(peers)
 	slices.SortStableFunc(peers, func(a, b network.PeerStatus) int { return cmp.Compare(rank(a), rank(b)) })
 	fmt.Fprintln(w, "PEER\tSUBNETS\tADDRESSES\tBACKEND\tSTATE")
@@ -80,7 +80,7 @@ func peerTable(w io.Writer, peers []network.PeerStatus, exactly bool) {
 			p.Backend = cmp.Or(p.Way, p.Backend)
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", plain(cmp.Or(p.Node, "(flanneld)")), strings.Join(p.Subnets, ","),
-			strings.Join(p.PublicIPs, ","), plain(p.Backend), plain(peerState(p)))
+			strings.Join(p.PublicIPs, ","), plain(p.Backend), plain(peerState(p, now)))
 	}
 }
 
@@ -91,15 +91,41 @@ func rank(p network.PeerStatus) int {
 	return 0
 }
 
-func peerState(p network.PeerStatus) string {
+func peerState(p network.PeerStatus, now time.Time) string {
 	switch {
 	case p.Error != "":
 		return "FAILED: " + p.Error
 	case !p.Programmed:
 		return "not in the kernel yet"
 	default:
-		return "ok"
+		return "ok" + wireGuardText(p.WireGuard, now)
 	}
+}
+
+// wireGuardText tells how things are with a peer that is reached by WireGuard.
+func wireGuardText(devices []network.WireGuardStatus, now time.Time) string {
+	var text string
+	for _, d := range devices {
+		handshake := "no handshake yet"
+		if d.Handshake != nil {
+			handshake = "handshake " + roughly(now.Sub(*d.Handshake)) + " ago"
+		}
+		text += fmt.Sprintf(", %s: %s, %s in, %s out", d.Link, handshake, size(d.Received), size(d.Sent))
+	}
+	return text
+}
+
+// size returns a number of bytes in words.
+func size(bytes uint64) string {
+	units := []string{"B", "kB", "MB", "GB", "TB"}
+	i, n := 0, float64(bytes)
+	for ; n >= 1000 && i < len(units)-1; i++ {
+		n /= 1000
+	}
+	if i == 0 {
+		return fmt.Sprintf("%d B", bytes)
+	}
+	return fmt.Sprintf("%.1f %s", n, units[i])
 }
 
 // plain keeps what other nodes wrote into the store on one line, and from commanding the terminal.

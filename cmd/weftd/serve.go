@@ -45,7 +45,7 @@ func serve(ctx context.Context, o options, log logrus.FieldLogger) error {
 		Firewall: o.firewall, FirewallResync: time.Duration(o.resync) * time.Second,
 		Uplink:     o.uplink,
 		Masquerade: o.ipMasq, RandomFully: !o.noRandomFully, Forward: o.forwardRules, Blackhole: o.blackhole,
-		SubnetFile: o.subnetFile, StateFile: stateFile(o.stateDir), SysctlDir: o.sysctlDir, Install: o.installer(log),
+		SubnetFile: o.subnetFile, StateFile: stateFile(o.stateDir), KeyFile: keyFile(o.stateDir), SysctlDir: o.sysctlDir, Install: o.installer(log),
 		RenewMargin: time.Duration(o.renewMargin) * time.Minute,
 		Version:     version, Log: log, Ready: func() { tellSystemd(log); close(ready) },
 	})
@@ -88,6 +88,14 @@ func stateFile(dir string) string {
 		return ""
 	}
 	return filepath.Join(dir, "leases.json")
+}
+
+// keyFile is where the node's private key for WireGuard is kept.
+func keyFile(dir string) string {
+	if dir == "" {
+		return ""
+	}
+	return filepath.Join(dir, "wireguard.key")
 }
 
 // listeners opens the socket and the port. One that cannot be opened is a warning: pods need neither.

@@ -169,11 +169,12 @@ func (a *applier) configureWireGuard(l Link) error {
 
 // explain says what would help against an error from setting up a device.
 func (l Link) explain(err error) error {
-	if !errors.Is(err, unix.EADDRINUSE) || l.WireGuard == (WireGuard{}) {
+	port := cmp.Or(l.WireGuard.Port, l.VXLAN.Port)
+	if !errors.Is(err, unix.EADDRINUSE) || port == 0 {
 		return err
 	}
 	return fmt.Errorf("%w: another program on this host has UDP port %d, and ss -lunp shows which; stop it, or give the "+
-		"backend another port", err, l.WireGuard.Port)
+		"backend another port", err, port)
 }
 
 // byLink returns the peers of set by their devices, those alone that the kernel keeps peers in.
@@ -305,4 +306,23 @@ func (k *Kernel) WireGuardKey(ctx context.Context) (key Key, err error) {
 		}
 	})
 	return key, err
+}
+
+// Redirect gives a peer of one of our WireGuard devices another endpoint. A peer or device that is not there is left so.
+func (k *Kernel) Redirect(ctx context.Context, peer WireGuardPeerKey, to netip.AddrPort) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	d, err := k.socket.device(peer.Link)
+	if err != nil || !d.isWireGuard() {
+		return err
+	}
+	return k.withWireGuard(func(c *wgctrl.Client) error {
+		err := c.ConfigureDevice(peer.Link, wgtypes.Config{Peers: []wgtypes.PeerConfig{
+			{PublicKey: wgtypes.Key(peer.PublicKey), UpdateOnly: true, Endpoint: net.UDPAddrFromAddrPort(to)},
+		}})
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("look for peer %s of %s at %s: %w", peer.PublicKey, peer.Link, to, err)
+		}
+		return nil
+	})
 }
