@@ -77,7 +77,7 @@ func New(config string) (Backend, []string, error) {
 		r.Fault("Mode", fmt.Sprintf("%.40q is not separate, auto, ipv4 or ipv6", string(b.mode)))
 	}
 	var err error
-	if b.psk, err = parseSecret(r.Text("PSK", "")); err != nil {
+	if b.psk, err = parseSecret(r.Secret("PSK")); err != nil {
 		r.Fault("PSK", err.Error())
 	}
 	warnings, err := r.Done()

@@ -23,7 +23,7 @@ func TestBackend(t *testing.T) {
 		{"alloc", "alloc", "{}", ""},
 		{"bad config", "vxlan", `{"VNI": -1}`, "Backend.VNI: -1 is not a whole number from 1 to 16777215"},
 		{"not an object", "alloc", `[]`, `Backend: [] is not a JSON object`},
-		{"of a later version", "wireguard", "{}", `Backend.Type: "wireguard" is not a backend that this version has (vxlan, host-gw, alloc)`},
+		{"of a later version", "geneve", "{}", `Backend.Type: "geneve" is not a backend that this version has (vxlan, host-gw, ipip, `},
 		{"slip", "hostgw", "{}", "did you mean host-gw?"},
 		{"none", "", "{}", `Backend.Type: "" is not`},
 	} {
