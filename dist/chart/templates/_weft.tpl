@@ -18,6 +18,13 @@ app.kubernetes.io/name: weft
 {{- $lines = append $lines `"EnableIPv6": true` }}
 {{- $lines = append $lines (printf `"IPv6Network": %s` (toJson .ipv6)) }}
 {{- end }}
+{{- $further := list }}
+{{- range .further }}
+{{- $further = append $further (dict (ternary "IPv6Network" "Network" (contains ":" .)) .) }}
+{{- end }}
+{{- if $further }}
+{{- $lines = append $lines (printf `"Networks": %s` (toJson $further)) }}
+{{- end }}
 {{- if .noMasquerade }}
 {{- $lines = append $lines (printf `"NoMasquerade": %s` (toJson .noMasquerade)) }}
 {{- end }}
