@@ -46,8 +46,8 @@ const (
 	contactsEvery = 5 * time.Second
 	// aliveFor is how long after a handshake a peer counts as being in contact; see the kernel's own idea of it.
 	aliveFor = 200 * time.Second
-	// patience is how long a peer is looked for at one endpoint: three attempts of the protocol.
-	patience = 15 * time.Second
+	// searchFor is how long a peer is looked for at one endpoint: three attempts of the protocol.
+	searchFor = 15 * time.Second
 )
 
 // followContacts counts traffic with WireGuard peers, looks for those at their next endpoint that do not answer at the one in
@@ -128,7 +128,7 @@ func (c *contacts) moves(list []kernel.WireGuardTraffic, want kernel.Set[kernel.
 			c.tries[key] = try{x.Endpoint, now, x.Sent}
 			continue
 		}
-		if now.Sub(t.from) >= patience {
+		if now.Sub(t.from) >= searchFor {
 			to := after(candidates, x.Endpoint)
 			c.tries[key] = try{to, now, x.Sent}
 			moves = append(moves, move{key, to})

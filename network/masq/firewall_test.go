@@ -23,6 +23,7 @@ func TestSyncTwiceRemoveTwice(t *testing.T) {
 		r.both(t, "-t nat -A POSTROUTING -o eth7 -j MASQUERADE")
 		r.both(t, "-t raw -A PREROUTING -p udp -m udp --dport 53 -j CT --notrack")
 		r.both(t, "-t raw -A OUTPUT -p udp -m udp --dport 53 -j CT --notrack")
+		r.both(t, "-t mangle -A POSTROUTING -o eth7 -j MARK --set-mark 7")
 		before := r.state(t)
 		if changed := sync(t, fw, dualStack()); changed < len(Plan(dualStack())) {
 			t.Errorf("Sync changed %d, which is less than there are rules", changed)
