@@ -101,7 +101,7 @@ func (c cleanup) run(ctx context.Context, stdout io.Writer) error {
 			f.notes = notes
 			return f
 		},
-		c.foreignDevices, c.inFirewall, c.files, c.ofCNI,
+		c.inFirewall, c.files, c.ofCNI,
 	}
 	if c.forFlannel {
 		places = c.besideFlannel()

@@ -164,10 +164,10 @@ func TestCleanup(t *testing.T) {
 	n.flannel()
 
 	things := []string{
-		tunnel.String() + ", with 4 addresses, routes, neighbours and forwarding entries",
+		tunnel.String() + ", with 4 addresses, routes, neighbours and other entries",
+		"link flannel0 tun mode tun mtu 1500, with 0 addresses, routes, neighbours and other entries",
 		"route 10.5.9.0/24 via 192.0.2.9 dev uplink0 proto boot",
 		"route unreachable 10.5.1.0/24 proto 87",
-		"tun device flannel0",
 		"nftables table inet weft",
 		"nftables table ip flannel-ipv4",
 		"file run/subnet.env",

@@ -62,9 +62,10 @@ func describe(s kernel.State) (kernel.State, []string) {
 	maps.DeleteFunc(s.Routes, func(_ kernel.RouteKey, r kernel.Route) bool { return on(r.Link) })
 	maps.DeleteFunc(s.Neighbours, func(_ kernel.NeighbourKey, n kernel.Neighbour) bool { return on(n.Link) })
 	maps.DeleteFunc(s.Forwards, func(_ kernel.ForwardKey, f kernel.Forward) bool { return on(f.Link) })
+	maps.DeleteFunc(s.WireGuardPeers, func(_ kernel.WireGuardPeerKey, p kernel.WireGuardPeer) bool { return on(p.Link) })
 	var what []string
 	for _, name := range slices.Sorted(maps.Keys(s.Links)) {
-		what = append(what, fmt.Sprintf("%s, with %d addresses, routes, neighbours and forwarding entries", s.Links[name], inside[name]))
+		what = append(what, fmt.Sprintf("%s, with %d addresses, routes, neighbours and other entries", s.Links[name], inside[name]))
 	}
 	rest := s
 	rest.Links = nil
@@ -122,14 +123,6 @@ func (c cleanup) scope() (s kernel.Scope, notes []string, err error) {
 		notes = append(notes, "the cluster's network is not known here any more: routes of flannel's host-gw mode are not recognized without --config")
 	}
 	return s, notes, nil
-}
-
-// foreignKinds are devices of flannel's backends that Weft has no use for, with their kinds.
-var foreignKinds = map[string]string{"flannel-wg": "wireguard", "flannel-wg-v6": "wireguard", "flannel.ipip": "ipip", "flannel0": "tun"}
-
-// foreignDevices finds the devices of flannel's other backends.
-func (c cleanup) foreignDevices(ctx context.Context) findings {
-	return devices(ctx, func(d kernel.Device) bool { return d.Kind != "" && foreignKinds[d.Name] == d.Kind })
 }
 
 // devices finds the devices that fit.
