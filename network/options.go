@@ -57,7 +57,7 @@ type Options struct {
 	StoreGrace  time.Duration // how long to wait for the store before the last good snapshot serves; default 3 s
 	Resync      time.Duration // how often everything is looked at without a reason; default 10 min
 
-	WayGrace time.Duration // how long a former way to this node is kept after all nodes have said that they need it no more; default 15 s
+	WayGrace time.Duration // how long a former way to this node is kept after all nodes have said that they need it no more; default 5 s
 
 	Version string             // for status
 	Log     logrus.FieldLogger // changes, warnings and what is waited for; nil logs nothing
@@ -90,7 +90,7 @@ func (o *Options) check() error {
 		o.StoreGrace = 3 * time.Second
 	}
 	if o.WayGrace == 0 {
-		o.WayGrace = 15 * time.Second
+		o.WayGrace = 5 * time.Second
 	}
 	if o.Firewall == "" {
 		o.Firewall = "auto"
