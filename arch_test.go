@@ -150,8 +150,8 @@ func judgeImport(f file, p string) string {
 			}
 			return "only tests may"
 		}
-		if within(own, []string{f.dir() + "/"}) || f.test && f.dir() == "network" && within(own, []string{"backend/"}) {
-			return "" // the agent is tested with real backends
+		if within(own, []string{f.dir() + "/"}) || f.test && within(f.dir(), []string{"network", "network/engine/"}) && within(own, []string{"backend/"}) {
+			return "" // the agent and its engines are tested with real backends
 		}
 		for _, a := range arrows {
 			if within(f.dir(), []string{a.from}) {

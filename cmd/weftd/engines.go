@@ -9,6 +9,7 @@ import (
 	"github.com/weft-network/weft/network"
 	"github.com/weft-network/weft/network/engine/extension"
 	"github.com/weft-network/weft/network/engine/udp"
+	"github.com/weft-network/weft/network/engine/wireguard"
 )
 
 // engines are all that keep what the kernel does not hold by itself. Their sockets are beside that of weftd.
@@ -19,6 +20,7 @@ func engines(o options, log logrus.FieldLogger) []network.Engine {
 	}
 	return []network.Engine{
 		udp.New(dir, moverOf("udp", o), log),
+		wireguard.New(dir, moverOf("wireguard", o), log),
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/weft-network/weft/network/engine/child"
 	"github.com/weft-network/weft/network/engine/udp"
+	"github.com/weft-network/weft/network/engine/wireguard"
 )
 
 // moverCommand is the first argument of the processes that weftd starts to move packets. They live on when weftd ends.
@@ -50,6 +51,8 @@ func move(ctx context.Context, args []string, stderr io.Writer) error {
 	switch name := f.Arg(0); name {
 	case "udp":
 		return udp.Move(ctx, l, log)
+	case "wireguard":
+		return wireguard.Serve(ctx, l, log)
 	default:
 		return fmt.Errorf("there is no mover %q", name)
 	}

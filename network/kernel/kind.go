@@ -55,7 +55,7 @@ var kinds = [...]kind{{
 	words:  func(l Link) string { return l.WireGuard.String() },
 	set:    (*applier).configureWireGuard,
 }, {
-	name: "tun", isName: oneOf("flannel0", "flannel-v6.0"), module: "tun", holder: moduleHolder,
+	name: "tun", isName: isTUNName, module: "tun", holder: moduleHolder,
 	wanted: func(l Link) bool { return l.TUN },
 	words:  func(Link) string { return "tun mode tun" },
 	parse:  parseTUN, create: (*Kernel).createTUN,
@@ -123,6 +123,11 @@ func isWireGuardName(name string) bool {
 	rest, ok := strings.CutPrefix(name, "flannel-wg")
 	rest = strings.TrimPrefix(rest, "-v6")
 	return ok && (rest == "" || len(rest) == 1 && rest[0] >= 'b' && rest[0] <= 'z')
+}
+
+// isTUNName tells the names of TUN devices, those included that stand in for WireGuard devices.
+func isTUNName(name string) bool {
+	return name == "flannel0" || name == "flannel-v6.0" || isWireGuardName(name)
 }
 
 // isXFRMName tells the names flannel.esp and flannel-v6.esp, with a letter from b on at the end where two are there for a while.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -15,8 +16,8 @@ import (
 func TestOurNames(t *testing.T) {
 	for name, want := range map[string][]string{
 		"flannel.1": {"vxlan"}, "flannel.16777215": {"vxlan"}, "flannel-v6.1": {"vxlan"}, "flannel.1b": {"vxlan"},
-		"flannel-v6.1z": {"vxlan"}, "flannel.ipip": {"ipip"}, "flannel-v6.ipip": {"ip6tnl"}, "flannel-wg": {"wireguard"},
-		"flannel-wg-v6": {"wireguard"}, "flannel0": {"tun"}, "flannel-v6.0": {"vxlan", "tun"},
+		"flannel-v6.1z": {"vxlan"}, "flannel.ipip": {"ipip"}, "flannel-v6.ipip": {"ip6tnl"}, "flannel-wg": {"wireguard", "tun"},
+		"flannel-wg-v6": {"wireguard", "tun"}, "flannel0": {"tun"}, "flannel-v6.0": {"vxlan", "tun"},
 		"flannel.esp": {"xfrm"}, "flannel-v6.esp": {"xfrm"}, "flannel.espb": {"xfrm"}, "flannel.espa": nil, "flannel.espbc": nil,
 		"flannel.": nil, "flannel.1a": nil, "flannel.1bc": nil, "flannel.b": nil, "flannel.b1": nil, "flannel.+1": nil, "flannel1": nil,
 		"xflannel.1": nil, "flannel-v6.": nil, "flannel-wg1": nil, "tunl0": nil, "ip6tnl0": nil, "wg0": nil, "tun0": nil, "": nil,
@@ -149,5 +150,28 @@ func TestOddTunnels(t *testing.T) {
 				t.Errorf("as a Link it is %v", d.link(nil))
 			}
 		})
+	}
+}
+
+// A kernel that does not know a kind is told from one that refuses a property of it, and the error says what to do.
+func TestKindThatTheKernelLacks(t *testing.T) {
+	for _, test := range []struct {
+		kind string
+		err  error
+		want string // "" for a refusal of something else
+	}{
+		{"ipip", &Refusal{Errno: unix.EOPNOTSUPP, Text: "Unknown device type"}, "the kernel has no ipip; load the module with modprobe ipip, or install the package"},
+		{"ip6tnl", &Refusal{Errno: unix.EOPNOTSUPP}, "modprobe ip6_tunnel"},
+		{"wireguard", &Refusal{Errno: unix.EOPNOTSUPP}, "since 5.6"},
+		{"tun", &os.PathError{Op: "open", Path: tunFile, Err: unix.ENOENT}, "open /dev/net/tun: no such file or directory: the kernel has no tun"},
+		{"tun", &os.PathError{Op: "open", Path: tunFile, Err: unix.EPERM}, ""},
+		{"vxlan", &Refusal{Errno: unix.EOPNOTSUPP, Text: "IPv6 support not enabled"}, ""},
+		{"vxlan", &Refusal{Errno: unix.EEXIST}, ""},
+	} {
+		if is := isUnknownKind(test.err); is != (test.want != "") {
+			t.Errorf("isUnknownKind(%v) = %v", test.err, is)
+		} else if text := kindNamed(test.kind).lacking(test.err).Error(); !strings.Contains(text, test.want) {
+			t.Errorf("%q lacks %q", text, test.want)
+		}
 	}
 }

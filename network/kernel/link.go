@@ -18,7 +18,7 @@ func (a *applier) mustRemake(d device, l Link) bool {
 
 // loses tells whether d forgets entries when it becomes l.
 func (a *applier) loses(d device, l Link) bool {
-	return l.kind() != nil && l.kind().name == d.kind && a.mustRemake(d, l) || l.MAC != MAC{} && l.MAC != d.mac || d.up() && !l.Up
+	return l.kind() != nil && l.kind().name == d.kind && a.mustRemake(d, l) || standsIn(d, l) && KnowsWireGuard() || l.MAC != MAC{} && l.MAC != d.mac || d.up() && !l.Up
 }
 
 // dropRivals takes away the devices that new ones cannot be made beside.
@@ -94,11 +94,13 @@ func (a *applier) putLink(l Link) error {
 	}
 	d, exists := a.all[a.index[l.Name]]
 	switch {
-	case exists && d.kind != k.name:
+	case exists && standsIn(d, l) && !KnowsWireGuard():
+		return a.changeLink(standIn(l), d, 0)
+	case exists && d.kind != k.name && !standsIn(d, l):
 		a.failed(false, l, fmt.Errorf("%w: a device of this name is there already, and it is %s rather than %s; "+
 			"it is not ours, so remove or rename it", unix.EEXIST, kindWords(d), k.name))
 		return nil
-	case exists && !a.mustRemake(d, l):
+	case exists && d.kind == k.name && !a.mustRemake(d, l):
 		return a.changeLink(l, d, parent)
 	case exists:
 		if err := a.deleteLink(l, d.index); err != nil {
@@ -119,7 +121,7 @@ func kindWords(d device) string {
 
 // makeLink makes the device. It is set up last, with IPv6 told before not to make up addresses.
 func (a *applier) makeLink(l Link, parent int) error {
-	made, err := a.createLink(l, parent)
+	made, err := a.createLink(&l, parent)
 	if err != nil || !made {
 		return err
 	}
@@ -147,13 +149,28 @@ func (a *applier) makeLink(l Link, parent int) error {
 	})
 }
 
-// createLink makes the device as it is before it is set up, and tells whether it is there.
-func (a *applier) createLink(l Link, parent int) (made bool, err error) {
+// createLink makes the device as it is before it is set up, and tells whether it is there. l becomes what stands in for it where
+// the kernel has no WireGuard.
+func (a *applier) createLink(l *Link, parent int) (made bool, err error) {
+	instead := false
+	made, err = a.createKind(*l, parent, &instead)
+	if err == nil && instead {
+		*l = standIn(*l)
+		return a.createKind(*l, 0, &instead)
+	}
+	return made, err
+}
+
+// createKind makes the device of its kind. instead is set where another should stand in for it.
+func (a *applier) createKind(l Link, parent int, instead *bool) (made bool, err error) {
 	k := l.kind()
 	made = true
 	fail := func(err error) {
 		made = false
 		switch {
+		case lacksWireGuard(l, err):
+			*instead = true
+			return
 		case isUnknownKind(err):
 			err = k.lacking(err)
 		case errors.Is(err, unix.EEXIST):

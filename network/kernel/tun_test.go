@@ -68,7 +68,7 @@ func TestTUNCarries(t *testing.T) {
 		}
 		h.holds(t, tunnelled(false, 1)) // open or not, it is the device that was made
 		to := netip.AddrPortFrom(subnet(false, 1).Addr().Next(), 9)
-		h.Ping(t, to, 100, time.Millisecond) // nobody answers
+		h.Ping(t, to, 100, 300*time.Millisecond) // nobody answers
 		packet := make([]byte, 2000)
 		n, err := unix.Read(fd, packet)
 		if err != nil {

@@ -104,7 +104,7 @@ func TestWire(t *testing.T) {
 		})
 	}
 	defer conn.Close()
-	a.pod.Ping(t, netip.MustParseAddrPort("10.5.2.2:7"), 100, time.Millisecond)
+	a.pod.Ping(t, netip.MustParseAddrPort("10.5.2.2:7"), 100, 300*time.Millisecond)
 	buf := make([]byte, 2000)
 	must(t, conn.SetReadDeadline(time.Now().Add(time.Minute)))
 	n, from, err := conn.ReadFromUDPAddrPort(buf)

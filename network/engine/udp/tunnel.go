@@ -2,16 +2,15 @@ package udp
 
 import (
 	"errors"
-	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"sync/atomic"
 
 	"golang.org/x/net/ipv4"
-	"golang.org/x/sys/unix"
 	"golang.org/x/time/rate"
 	"golang.zx2c4.com/wireguard/tun"
+
+	"github.com/weft-network/weft/network/engine/tundevice"
 )
 
 // room is what package tun needs in front of each packet.
@@ -31,50 +30,13 @@ type tunnel struct {
 
 // openTunnel attaches to the device name, which is there already.
 func openTunnel(name string, inet6 bool) (*tunnel, error) {
-	fd, err := attach(name)
+	device, err := tundevice.Open(name)
 	if err != nil {
-		return nil, fmt.Errorf("attach to the TUN device %s: %w", name, err)
-	}
-	device, _, err := tun.CreateUnmonitoredTUNFromFD(fd)
-	if err != nil {
-		unix.Close(fd)
-		return nil, fmt.Errorf("set up the TUN device %s: %w", name, err)
+		return nil, err
 	}
 	t := &tunnel{name: name, inet6: inet6, device: device, limit: rate.NewLimiter(1000, 50)}
 	t.table.Store(&table{})
 	return t, nil
-}
-
-// iffPersist is the flag of a device that stays without a process, as TUNGETIFF tells it.
-const iffPersist = 0x0800
-
-// attach opens a persistent TUN device so that packets are exchanged with it.
-func attach(name string) (fd int, err error) {
-	if _, err := net.InterfaceByName(name); err != nil { // the kernel would make one
-		return -1, errors.New("there is no such device")
-	}
-	fd, err = unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return -1, fmt.Errorf("open /dev/net/tun: %w", err)
-	}
-	req, err := unix.NewIfreq(name)
-	if err == nil {
-		req.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI | unix.IFF_VNET_HDR)
-		err = unix.IoctlIfreq(fd, unix.TUNSETIFF, req)
-	}
-	switch {
-	case errors.Is(err, unix.EBUSY):
-		err = fmt.Errorf("another process holds it, such as a flanneld that still runs: %w", err)
-	case err == nil:
-		if err = unix.IoctlIfreq(fd, unix.TUNGETIFF, req); err == nil && req.Uint16()&iffPersist == 0 {
-			err = errors.New("it has gone")
-		}
-	}
-	if err != nil {
-		unix.Close(fd)
-		return -1, err
-	}
-	return fd, nil
 }
 
 // outbound sends what the kernel routes to the device, until the device has gone or is closed. The error says why.
