@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/weft-network/weft/backend"
+	"github.com/weft-network/weft/backend/ipsec"
 	"github.com/weft-network/weft/cmd/internal/wire"
 	"github.com/weft-network/weft/network/kernel"
 	"github.com/weft-network/weft/subnet"
@@ -59,6 +60,14 @@ var mistakes = map[string][]mistake{
 		{"PersistentKeepaliveInterval", "-1", "Backend.PersistentKeepaliveInterval: -1 is not a whole number from 0 to 65535"},
 		{"PersistentKeepaliveInterval", "65536", "Backend.PersistentKeepaliveInterval: 65536 is not a whole number from 0 to 65535"},
 	},
+	"ipsec": {
+		{"PSK", `"too short"`, "Backend.PSK: it has 9 characters, and a key that all nodes share needs 96 or more"},
+		{"PSK", "12345678", "Backend.PSK: what is there, which is not shown, is not a text in quotes"},
+		{"PSK", "null", "Backend.PSK: it has 0 characters"},
+		{"UDPEncap", "1", "Backend.UDPEncap: 1 is not true or false"},
+		{"ESPProposal", `"aes999"`, `Backend.ESPProposal: "aes999" does not begin with an algorithm for packets`},
+		{"ESPProposal", "{}", "Backend.ESPProposal: {} is not a text in quotes"},
+	},
 	"extension": {
 		{"PreStartupCommand", `["echo"]`, `Backend.PreStartupCommand: ["echo"] is not a text in quotes`},
 		{"PostStartupCommand", "true", "Backend.PostStartupCommand: true is not a text in quotes"},
@@ -67,12 +76,20 @@ var mistakes = map[string][]mistake{
 	},
 }
 
+// newBackend makes a backend, also one that needs more than this package to be of use.
+func newBackend(kind, config string) (backend.Backend, []string, error) {
+	if kind == ipsec.Kind {
+		return ipsec.New(config)
+	}
+	return wire.Backend(kind, config)
+}
+
 // Each mistake is named with its key, its value unless that is secret, and what would be right.
 func TestMistakes(t *testing.T) {
 	for kind, list := range mistakes {
 		for _, m := range list {
 			t.Run(kind+" "+m.key+" "+m.value, func(t *testing.T) {
-				_, _, err := wire.Backend(kind, fmt.Sprintf(`{"Type": %q, %q: %s}`, kind, m.key, m.value))
+				_, _, err := newBackend(kind, fmt.Sprintf(`{"Type": %q, %q: %s}`, kind, m.key, m.value))
 				if err == nil || !strings.Contains(err.Error(), m.want) {
 					t.Errorf("error %v, want %q", err, m.want)
 				}
@@ -83,7 +100,7 @@ func TestMistakes(t *testing.T) {
 		}
 		t.Run(kind+" not an object", func(t *testing.T) {
 			for _, config := range []string{`[]`, `"vxlan"`, `{"Type":`, `{} {}`} {
-				if _, _, err := wire.Backend(kind, config); err == nil || !strings.Contains(err.Error(), "Backend: ") {
+				if _, _, err := newBackend(kind, config); err == nil || !strings.Contains(err.Error(), "Backend: ") {
 					t.Errorf("%s: error %v, want one about Backend", config, err)
 				}
 			}
