@@ -129,7 +129,7 @@ func (c *contacts) moves(list []kernel.WireGuardTraffic, want kernel.Set[kernel.
 			continue
 		}
 		if now.Sub(t.from) >= searchFor {
-			to := after(candidates, x.Endpoint)
+			to := behind(candidates, x.Endpoint)
 			c.tries[key] = try{to, now, x.Sent}
 			moves = append(moves, move{key, to})
 		}
@@ -137,8 +137,8 @@ func (c *contacts) moves(list []kernel.WireGuardTraffic, want kernel.Set[kernel.
 	return moves
 }
 
-// after returns the candidate behind the one in use, and the first one behind the last.
-func after(candidates []netip.AddrPort, used netip.AddrPort) netip.AddrPort {
+// behind returns the candidate behind the one in use, and the first one behind the last.
+func behind(candidates []netip.AddrPort, used netip.AddrPort) netip.AddrPort {
 	for i, c := range candidates {
 		if c == used && i+1 < len(candidates) {
 			return candidates[i+1]
