@@ -53,7 +53,7 @@ func TestTUNCarries(t *testing.T) {
 	h := newHost(t)
 	h.converge(t, tunnelled(false, 1))
 	h.do(t, func() error {
-		fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
+		fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 		if err != nil {
 			return err
 		}
@@ -68,9 +68,12 @@ func TestTUNCarries(t *testing.T) {
 		}
 		h.holds(t, tunnelled(false, 1)) // open or not, it is the device that was made
 		to := netip.AddrPortFrom(subnet(false, 1).Addr().Next(), 9)
-		h.Ping(t, to, 100, 300*time.Millisecond) // nobody answers
 		packet := make([]byte, 2000)
-		n, err := unix.Read(fd, packet)
+		n, err := 0, error(unix.EAGAIN)
+		for deadline := time.Now().Add(time.Minute); err == unix.EAGAIN && time.Now().Before(deadline); {
+			h.Ping(t, to, 100, 100*time.Millisecond) // nobody answers; the device sends a moment after it was opened
+			n, err = unix.Read(fd, packet)
+		}
 		if err != nil {
 			return err
 		}
