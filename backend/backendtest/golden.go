@@ -134,7 +134,7 @@ func writeState(out *strings.Builder, s kernel.State, err error) {
 	}
 }
 
-// node reads a backend.Node and its subnets.
+// node reads a backend.Node and its subnets. Of several networks of a family, those after the first are further ones.
 func node(t *testing.T, text string) (backend.Node, subnet.Lease) {
 	var raw struct {
 		Name            string
@@ -149,7 +149,11 @@ func node(t *testing.T, text string) (backend.Node, subnet.Lease) {
 	n := backend.Node{Name: raw.Name, Kept: subnet.Attrs{Backend: raw.Kept.Backend, Data: data(raw.Kept.Data)},
 		WireGuardKey: kernel.Key(sha256.Sum256([]byte(raw.Name)))}
 	for _, p := range raw.Network {
-		n.Networks[subnet.FamilyOf(p.Addr())].Prefix = p
+		if f := subnet.FamilyOf(p.Addr()); n.Networks[f].Enabled() {
+			n.Further[f] = append(n.Further[f], subnet.Network{Prefix: p})
+		} else {
+			n.Networks[f].Prefix = p
+		}
 	}
 	for _, u := range raw.Uplink {
 		if !u.Public.IsValid() {

@@ -86,10 +86,17 @@ func (b Backend) Base(n backend.Node, own subnet.Lease, s *kernel.State) error {
 		return nil
 	}
 	vars := variables(own)
+	var further []netip.Prefix
 	for _, f := range subnet.Families {
 		if n.Networks[f].Enabled() {
 			vars = append(vars, names[f].network+"="+n.Networks[f].Prefix.String())
 		}
+		for _, more := range n.Further[f] {
+			further = append(further, more.Prefix)
+		}
+	}
+	if len(further) > 0 {
+		vars = append(vars, "WEFT_NETWORKS="+subnet.Prefixes(further))
 	}
 	s.Commands.Add(kernel.Command{Name: "startup", Run: b.post, Env: lines(vars), After: b.basis(n)})
 	return nil
