@@ -101,8 +101,10 @@ go:
 	@command -v go >/dev/null || { echo 'Go is missing: install 1.26 or newer from https://go.dev/dl' >&2; exit 1; }
 
 # setup installs what is needed beside Go, as program:package. The tests need a C compiler for the race detector, and the
-# programs with which they look at the kernel from outside; a cluster's nodes need a runtime and kube-proxy's program.
-NEEDS = gcc:gcc gcc:libc6-dev nft:nftables iptables:iptables ip:iproute2 runc:runc
+# programs with which they look at the kernel from outside; a cluster's nodes need a runtime and kube-proxy's program; other
+# kernels need a virtual machine, and what takes them out of their packages.
+NEEDS = gcc:gcc gcc:libc6-dev nft:nftables iptables:iptables ip:iproute2 runc:runc \
+  qemu-system-x86_64:qemu-system-x86 depmod:kmod xz:xz-utils zstd:zstd lz4:lz4
 demo-kube: NEEDS = nft:nftables iptables:iptables ip:iproute2 runc:runc
 setup: go
 	@missing=()

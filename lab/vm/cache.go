@@ -16,7 +16,7 @@ import (
 
 // format is a part of every cached folder's name. It changes with how folders are made, so that those made in the
 // former way are not used.
-const format = "3"
+const format = "4"
 
 // cached returns a folder of the user's cache, which make has filled: now, or earlier for the same kind and parts. It is
 // there completely or not at all. Of several processes that want the same one, one fills it and the others wait.

@@ -22,7 +22,7 @@ type cpio struct {
 	err  error
 }
 
-func newCPIO(w io.Writer) *cpio { return &cpio{w: w, dirs: map[string]bool{".": true, "/": true}} }
+func newCPIO(w io.Writer) *cpio { return &cpio{w: w, dirs: map[string]bool{"": true}} }
 
 // Types of files, as stat(2) has them.
 const (

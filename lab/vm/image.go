@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Files of the cached folders.
@@ -22,21 +23,49 @@ const (
 	archiveFile = "root.cpio"
 )
 
+// guestParts returns the folder with a kernel of the series and the one with the packages. Lists of packages that are old, or
+// not there, name no packages that can be downloaded: then it fetches some.
+func guestParts(ctx context.Context, series string, packages []string) (kernel, programs string, err error) {
+	kernel, programs, err = (source{}).parts(ctx, series, packages)
+	if err == nil || ctx.Err() != nil {
+		return kernel, programs, err
+	}
+	today := time.Now().UTC().Format(time.DateOnly)
+	lists, failed := cached(ctx, "lists", []string{today}, func(dir string) error { return fetchLists(ctx, dir) })
+	if failed == nil {
+		kernel, programs, failed = source{lists}.parts(ctx, series, packages)
+	}
+	if failed != nil {
+		return "", "", fmt.Errorf("%w\nand with newer lists of packages: %w", err, failed)
+	}
+	return kernel, programs, nil
+}
+
+func (s source) parts(ctx context.Context, series string, packages []string) (kernel, programs string, err error) {
+	if kernel, err = s.kernelFor(ctx, series); err != nil {
+		return "", "", fmt.Errorf("kernel %s for a virtual machine: %w", series, err)
+	}
+	if programs, err = s.programsFor(ctx, packages); err != nil {
+		return "", "", fmt.Errorf("programs for a virtual machine: %w", err)
+	}
+	return kernel, programs, nil
+}
+
 // kernelFor returns the folder with a kernel of the series and the archive of its modules.
-func kernelFor(ctx context.Context, series string) (dir string, err error) {
-	d, err := kernelPackage(ctx, series)
+func (s source) kernelFor(ctx context.Context, series string) (dir string, err error) {
+	d, err := s.kernel(ctx, series)
 	if err != nil {
 		return "", err
 	}
 	return cached(ctx, "linux-"+series, append([]string{d.name, d.version}, modules...), func(dir string) error {
-		return unpackKernel(ctx, dir, d)
+		return s.unpackKernel(ctx, dir, d)
 	})
 }
 
 // programsFor returns the folder with the archive of the packages and all that they depend on.
-func programsFor(ctx context.Context, packages []string) (dir string, err error) {
+func (s source) programsFor(ctx context.Context, packages []string) (dir string, err error) {
 	slices.Sort(packages)
-	debs, err := resolve(ctx, slices.Compact(packages))
+	debs, err := s.resolve(ctx, slices.Compact(packages))
 	if err != nil {
 		return "", err
 	}
@@ -44,16 +73,16 @@ func programsFor(ctx context.Context, packages []string) (dir string, err error)
 	for _, d := range debs {
 		parts = append(parts, d.name+"="+d.version)
 	}
-	return cached(ctx, "programs", parts, func(dir string) error { return unpackPrograms(ctx, dir, debs) })
+	return cached(ctx, "programs", parts, func(dir string) error { return s.unpackPrograms(ctx, dir, debs) })
 }
 
 // unpackPrograms makes the archive with the top of the file system and what is in the packages.
-func unpackPrograms(ctx context.Context, dir string, debs []deb) error {
+func (s source) unpackPrograms(ctx context.Context, dir string, debs []deb) error {
 	downloads := filepath.Join(dir, "debs")
 	if err := os.Mkdir(downloads, 0o755); err != nil {
 		return err
 	}
-	files, err := download(ctx, downloads, debs)
+	files, err := s.download(ctx, downloads, debs)
 	if err != nil {
 		return err
 	}
@@ -161,12 +190,12 @@ func isModule(name string) bool {
 }
 
 // unpackKernel makes a kernel that needs not be unpacked at every boot, and the archive of its modules, with their index.
-func unpackKernel(ctx context.Context, dir string, d deb) error {
+func (s source) unpackKernel(ctx context.Context, dir string, d deb) error {
 	work := filepath.Join(dir, "work")
 	if err := os.Mkdir(work, 0o755); err != nil {
 		return err
 	}
-	files, err := download(ctx, work, []deb{d})
+	files, err := s.download(ctx, work, []deb{d})
 	if err != nil {
 		return err
 	}

@@ -56,13 +56,9 @@ func Run(ctx context.Context, opts Options) (status int, err error) {
 	if err := missing(); err != nil {
 		return 0, err
 	}
-	kernel, err := kernelFor(ctx, opts.Kernel)
+	kernel, programs, err := guestParts(ctx, opts.Kernel, append(Packages(), opts.Packages...))
 	if err != nil {
-		return 0, fmt.Errorf("kernel %s for a virtual machine: %w", opts.Kernel, err)
-	}
-	programs, err := programsFor(ctx, append(Packages(), opts.Packages...))
-	if err != nil {
-		return 0, fmt.Errorf("programs for a virtual machine: %w", err)
+		return 0, err
 	}
 	dir, err := os.MkdirTemp("", "weft-vm-")
 	if err != nil {

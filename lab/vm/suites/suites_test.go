@@ -20,7 +20,8 @@ const root = "../../.."
 // needs says what the machines for some packages have beyond the usual.
 func needs(dir string) vm.Options {
 	return map[string]vm.Options{
-		"lab": {Memory: 1536},
+		"lab":                  {Memory: 1536},
+		"network/engine/ipsec": {Packages: []string{"charon-systemd"}},
 	}[dir]
 }
 
