@@ -137,6 +137,24 @@ func TestRouteIsReplacedWhateverItWas(t *testing.T) {
 	}
 }
 
+// The kernel refuses an IPv6 route through a gateway in its own destination while another one leads there by another device.
+func TestRouteMovesToAnotherDevice(t *testing.T) {
+	for _, inet6 := range []bool{false, true} {
+		h := newHost(t)
+		tunnel, direct := overlay(inet6, 3), overlay(inet6, 3)
+		via := addr("192.0.2.2")
+		if inet6 {
+			via = addr("2001:db8::2")
+		}
+		for _, r := range tunnel.Routes {
+			direct.Routes.Add(kernel.Route{Dst: r.Dst, Metric: r.Metric, Via: via, Link: "eth0"})
+		}
+		h.converge(t, direct)
+		h.converge(t, tunnel)
+		h.converge(t, direct)
+	}
+}
+
 func TestAddressChanges(t *testing.T) {
 	for _, inet6 := range []bool{false, true} {
 		h := newHost(t)

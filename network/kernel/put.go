@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -19,18 +20,73 @@ const (
 // kernel would let a route of an administrator or a routing daemon go without a word.
 func (a *applier) putRoutes(c Change) error {
 	var exist []Route
-	on := func(r Route) string { return r.Link }
-	err := put(a, c.Put.Routes, on, func(w *writer, r Route, index int) {
-		encodeRoute(w, unix.RTM_NEWROUTE, create, r, index)
-	}, func(r Route, err error) bool {
-		if errors.Is(err, unix.EEXIST) {
+	var hidden Set[RouteKey, Route]
+	err := a.makeRoutes(c.Put.Routes, func(r Route, err error) bool {
+		switch {
+		case errors.Is(err, unix.EEXIST):
 			exist = append(exist, r)
-			return true
+		case errors.Is(err, unix.EINVAL) && r.hasGatewayInside():
+			hidden.Add(r)
+		default:
+			return false
 		}
-		return false
+		return true
 	})
-	if err != nil || len(exist) == 0 {
+	if err != nil {
 		return err
+	}
+	if len(hidden) > 0 {
+		forget, err := a.showGateways(hidden)
+		defer forget()
+		if err != nil {
+			return err
+		}
+		err = a.makeRoutes(hidden, func(r Route, err error) bool {
+			if errors.Is(err, unix.EEXIST) {
+				exist = append(exist, r)
+				return true
+			}
+			return false
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return a.replaceRoutes(exist)
+}
+
+// makeRoutes makes routes that are not there.
+func (a *applier) makeRoutes(set Set[RouteKey, Route], rescue func(Route, error) bool) error {
+	return put(a, set, func(r Route) string { return r.Link }, func(w *writer, r Route, index int) {
+		encodeRoute(w, unix.RTM_NEWROUTE, create, r, index)
+	}, rescue)
+}
+
+// hasGatewayInside tells whether the gateway of an IPv6 route lies in its own destination. The kernel refuses such a route,
+// though it says that the gateway is on the link, while another one leads there by another device (ip6_route_check_nh_onlink).
+func (r Route) hasGatewayInside() bool {
+	return r.OnLink && r.Via.Is6() && r.Dst.Contains(r.Via)
+}
+
+// showGateways makes routes to the gateways of other routes, so that the kernel takes these in the place of what is there. forget
+// takes them away again.
+func (a *applier) showGateways(routes Set[RouteKey, Route]) (forget func(), err error) {
+	var hosts Set[RouteKey, Route]
+	for _, r := range routes {
+		hosts.Add(Route{Dst: netip.PrefixFrom(r.Via, r.Via.BitLen()), Metric: 1, Link: r.Link})
+	}
+	err = a.makeRoutes(hosts, func(_ Route, err error) bool { return errors.Is(err, unix.EEXIST) }) // left by one that was killed
+	return func() {
+		_ = drop(a, hosts, func(r Route) string { return r.Link }, func(w *writer, r Route, index int) {
+			encodeRoute(w, unix.RTM_DELROUTE, 0, r, index)
+		})
+	}, err
+}
+
+// replaceRoutes puts routes in the place of those of our own and flannel's under the same keys.
+func (a *applier) replaceRoutes(exist []Route) error {
+	if len(exist) == 0 {
+		return nil
 	}
 	if err := a.lookAtAll(); err != nil {
 		return err
@@ -47,7 +103,7 @@ func (a *applier) putRoutes(c Change) error {
 			a.failed(false, r, errOther)
 		}
 	}
-	return put(a, again, on, func(w *writer, r Route, index int) {
+	return put(a, again, func(r Route) string { return r.Link }, func(w *writer, r Route, index int) {
 		encodeRoute(w, unix.RTM_NEWROUTE, replace, r, index)
 	}, nil)
 }
