@@ -10,6 +10,10 @@ import (
 type Agreeing interface {
 	// Agreed names it, in words: "VNI 1 at port 8472". Nodes with the same words reach each other.
 	Agreed() string
+}
+
+// Guesser is an Agreeing backend of which the data that nodes announce tell something of what they agreed to.
+type Guesser interface {
 	// Fits tells whether a node that announces data, and does not say what it agreed to, may have agreed to the same.
 	Fits(data [2]string) bool
 	// Like returns the Backend object of a backend to which such a node has agreed, so far as data tell; "{}" for the

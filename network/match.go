@@ -132,7 +132,11 @@ func (p plan) serve(l subnet.Lease, s *kernel.State) (by *way, hindrance, err er
 		return nil, nil, backend.Explain(l, err)
 	}
 	var errs []error
-	for _, m := range list {
+	for i, m := range list {
+		if i+1 < len(list) && !p.inContact(m, l) {
+			errs = append(errs, backend.Explain(l, fmt.Errorf("%s: the peer has not answered yet", m.way)))
+			continue
+		}
 		if err := m.b.Peer(m.node, m.lease(l), s); err != nil {
 			errs = append(errs, err)
 			continue
@@ -181,7 +185,28 @@ func (p plan) receive(m match, l subnet.Lease, s *kernel.State) {
 		return
 	}
 	more.Routes = nil
+	for k, x := range more.WireGuardPeers {
+		if !p.contact[k] {
+			x.Keepalive = 1 // whether it answers is seen without packets of pods
+			more.WireGuardPeers[k] = x
+		}
+	}
 	_ = backend.Merge(s, more)
+}
+
+// inContact tells whether the peer takes in what this node sends by m, as far as that takes more than that the peer announces m: a
+// WireGuard device drops what comes from a key that it has not been told yet.
+func (p plan) inContact(m match, l subnet.Lease) bool {
+	var s kernel.State
+	if err := m.b.Peer(m.node, m.lease(l), &s); err != nil {
+		return true // that is said when it is tried
+	}
+	for k := range s.WireGuardPeers {
+		if !p.contact[k] {
+			return false
+		}
+	}
+	return true
 }
 
 // lease is l as if it had no other way than m.

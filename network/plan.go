@@ -18,6 +18,7 @@ type plan struct {
 	config    subnet.Config
 	ways      []way                                    // the newest first: that of the config
 	implied   func(kind string, data [2]string) string // what nodes have agreed to that do not say it
+	contact   map[kernel.WireGuardPeerKey]bool         // peers whose devices have answered ours; asked for while there are several ways
 	blackhole bool
 	strict    bool      // the kernel drops what comes in by another device than answers go out by, unless told otherwise
 	acceptRA  [2]string // uplinks on which router advertisements must survive forwarding; "" for none
@@ -124,9 +125,15 @@ func (p plan) isPeer(l subnet.Lease) bool {
 	return l != (subnet.Lease{}) && l.Subnets != p.own.Subnets && (l.Node == "" || l.Node != p.own.Node)
 }
 
-// scope says which unmarked objects are ours: flannel's routes to subnets as long as this node's in the cluster's networks.
+// scope says which unmarked objects are ours: flannel's routes to subnets as long as this node's in the cluster's networks. Where
+// commands of the operator's make the routes, these look the same and are not ours.
 func (p plan) scope() kernel.Scope {
 	var s kernel.Scope
+	for _, w := range p.ways {
+		if _, commands := w.b.(backend.Preparer); commands {
+			return s
+		}
+	}
 	for _, f := range subnet.Families {
 		own := p.own.Subnets[f]
 		for _, n := range p.config.All(f) {

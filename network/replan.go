@@ -3,6 +3,7 @@ package network
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/weft-network/weft/network/kernel"
@@ -15,6 +16,9 @@ func (a *Agent) replan(ctx context.Context, own subnet.Lease) error {
 	if l.set && own != l.plan.own {
 		l.set, l.full = false, true
 	}
+	if err := a.meet(ctx); err != nil {
+		return err
+	}
 	if l.set {
 		return nil
 	}
@@ -23,12 +27,49 @@ func (a *Agent) replan(ctx context.Context, own subnet.Lease) error {
 		return err
 	}
 	l.choices.ways = a.told(own)
-	l.plan = plan{node: a.node(own.Attrs), own: own, config: l.config, ways: l.choices.ways, implied: a.implied, blackhole: a.o.Blackhole,
+	contact, err := a.inContact(ctx)
+	if err != nil {
+		return err
+	}
+	l.plan = plan{node: a.node(own.Attrs), own: own, config: l.config, ways: l.choices.ways, implied: a.implied, contact: contact, blackhole: a.o.Blackhole,
 		strict: host.strict, acceptRA: host.acceptRA}
 	l.set = true
 	a.warnOfStrictUplinks(host)
 	a.wantFirewall()
 	return nil
+}
+
+// inContact finds the WireGuard peers that have answered ever, where that matters: while there are several ways.
+func (a *Agent) inContact(ctx context.Context) (map[kernel.WireGuardPeerKey]bool, error) {
+	if len(a.loop.choices.ways) < 2 {
+		return nil, nil
+	}
+	contact := map[kernel.WireGuardPeerKey]bool{}
+	for _, w := range a.wireGuards() {
+		list, err := w.WireGuardTraffic(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("reading which WireGuard peers have answered: %w", err)
+		}
+		for _, x := range list {
+			if x.Handshake != 0 {
+				contact[kernel.WireGuardPeerKey{Link: x.Link, PublicKey: x.PublicKey}] = true
+			}
+		}
+	}
+	return contact, nil
+}
+
+// meet has another plan made where peers have answered since the last one.
+func (a *Agent) meet(ctx context.Context) error {
+	l := &a.loop
+	if !l.set || len(l.plan.ways) < 2 {
+		return nil
+	}
+	contact, err := a.inContact(ctx)
+	if err == nil && !maps.Equal(contact, l.plan.contact) {
+		l.set, l.full = false, true
+	}
+	return err
 }
 
 // told returns the ways with what this node's lease says of them.

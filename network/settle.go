@@ -26,6 +26,9 @@ func (a *Agent) settle(complete bool, now time.Time) {
 		}
 	}
 	use := a.usage()
+	if use.silent {
+		a.wakeIn(contactEvery)
+	}
 	keep := ways[:1]
 	for i := 1; i < len(ways); i++ {
 		w := &ways[i]
@@ -70,26 +73,31 @@ func (a *Agent) isIdle(w *way, unneeded bool) bool {
 	return true
 }
 
+// contactEvery is how often is looked whether peers have answered by a new way.
+const contactEvery = time.Second
+
 // usage is by how many peers the ways of a plan are used, by place.
 type usage struct {
 	served []int // this node reaches them so
+	silent bool  // some have not answered yet by the way that is to be used
 	open   []int // they have the way, and have not said that they need it no more
 }
 
 // usage looks at all peers.
 func (a *Agent) usage() usage {
 	p := a.loop.plan
-	u := usage{make([]int, len(p.ways)), make([]int, len(p.ways))}
+	u := usage{served: make([]int, len(p.ways)), open: make([]int, len(p.ways))}
 	a.picture.each(func(x subnet.Lease) {
 		if !p.isPeer(x) {
 			return
 		}
 		var s kernel.State
-		by, _, err := p.serve(x, &s)
+		by, hindrance, err := p.serve(x, &s)
 		list, errCommon := p.common(&x)
 		if errCommon != nil {
 			return
 		}
+		u.silent = u.silent || hindrance != nil
 		for i := range p.ways {
 			if err == nil && &p.ways[i] == by {
 				u.served[i]++

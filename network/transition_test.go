@@ -172,7 +172,8 @@ func (c *nodes) moved(to string) {
 	for _, a := range c.running() {
 		until(c.t, a, "moved to "+to, func(s Status) bool {
 			w := ways(s)
-			return s.Ready && s.Transition == nil && len(s.Peers) == len(c.agents)-1 && len(w) == 1 && w[0] == to
+			told := !strings.Contains(a.claims.lease().Ways, "Leaving")
+			return s.Ready && s.Transition == nil && told && len(s.Peers) == len(c.agents)-1 && len(w) == 1 && w[0] == to
 		})
 	}
 }

@@ -240,14 +240,14 @@ func (a *Agent) isConfigured(w *way) bool {
 
 // fits tells whether a node that announces data may have agreed to the same as b.
 func fits(b backend.Backend, data [2]string) bool {
-	x, ok := b.(backend.Agreeing)
+	x, ok := b.(backend.Guesser)
 	return !ok || x.Fits(data)
 }
 
 // likely is the config to which a node has agreed that says nothing but data.
 func (a *Agent) likely(kind string, data [2]string) string {
 	b, _, err := a.o.Backend(kind, "{}")
-	if x, ok := b.(backend.Agreeing); err == nil && ok {
+	if x, ok := b.(backend.Guesser); err == nil && ok {
 		return x.Like(data)
 	}
 	return "{}"
