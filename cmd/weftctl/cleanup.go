@@ -14,6 +14,8 @@ import (
 const cleanupHelp = `cleanup takes everything of Weft's and of flannel's off this host and says line
 by line what it did: devices, routes, neighbours and forwarding entries, firewall
 rules, subnet.env and the leases that weftd saved for a start without its store.
+What the commands of the backend extension did for peers is undone by them, and
+IPsec's charon is ended.
 Run twice, it finds nothing the second time.
 
 What pods use on this host, and what tells the container runtime about the
@@ -101,7 +103,7 @@ func (c cleanup) run(ctx context.Context, stdout io.Writer) error {
 			f.notes = notes
 			return f
 		},
-		c.inFirewall, c.files, c.ofCNI,
+		c.kept, c.inFirewall, c.files, c.ofCNI,
 	}
 	if c.forFlannel {
 		places = c.besideFlannel()

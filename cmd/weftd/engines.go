@@ -8,6 +8,7 @@ import (
 
 	"github.com/weft-network/weft/network"
 	"github.com/weft-network/weft/network/engine/extension"
+	"github.com/weft-network/weft/network/engine/ipsec"
 	"github.com/weft-network/weft/network/engine/udp"
 	"github.com/weft-network/weft/network/engine/wireguard"
 )
@@ -21,6 +22,7 @@ func engines(o options, log logrus.FieldLogger) []network.Engine {
 	return []network.Engine{
 		udp.New(dir, moverOf("udp", o), log),
 		wireguard.New(dir, moverOf("wireguard", o), log),
+		ipsec.New(ipsec.Options{Dir: filepath.Join(dir, "ipsec"), Log: log}),
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/weft-network/weft/backend/extension"
 	"github.com/weft-network/weft/backend/hostgw"
 	"github.com/weft-network/weft/backend/ipip"
+	"github.com/weft-network/weft/backend/ipsec"
 	"github.com/weft-network/weft/backend/udp"
 	"github.com/weft-network/weft/backend/vxlan"
 	"github.com/weft-network/weft/backend/wireguard"
@@ -34,6 +35,8 @@ func Backend(kind, config string) (backend.Backend, []string, error) {
 		return alloc.New(config)
 	case wireguard.Kind:
 		return wireguard.New(config)
+	case ipsec.Kind:
+		return ipsec.New(config)
 	case extension.Kind:
 		return extension.New(config)
 	}
@@ -54,6 +57,7 @@ func kinds() []string {
 		udp.Kind,
 		alloc.Kind,
 		wireguard.Kind,
+		ipsec.Kind,
 		extension.Kind,
 	}
 }

@@ -21,7 +21,7 @@ const root = "../../.."
 func needs(dir string) vm.Options {
 	return map[string]vm.Options{
 		"lab":                  {Memory: 1536},
-		"network/engine/ipsec": {Packages: []string{"charon-systemd"}},
+		"network/engine/ipsec": {Packages: []string{"charon-systemd", "libstrongswan-standard-plugins"}},
 	}[dir]
 }
 

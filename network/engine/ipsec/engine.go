@@ -1,0 +1,177 @@
+// Package ipsec keeps associations with strongSwan's IKE daemon, charon: it runs one of its own, tells it over VICI which peers there
+// are, and has it agree on keys with those with which it has none. charon outlives the agent, and the next one finds it by its
+// socket. The package knows charon and how associations are told to it, and refuses to know leases and routes.
+package ipsec
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/weft-network/weft/network/kernel"
+)
+
+// Options is all that an Engine is told.
+type Options struct {
+	Dir string             // folder of its own, for charon's socket, config and log
+	Log logrus.FieldLogger // which peers there are keys with; nil logs nothing
+}
+
+// Engine keeps the associations of a State. Make it with New.
+type Engine struct {
+	log    logrus.FieldLogger
+	charon *charon
+
+	mu     sync.Mutex                    // also held while charon is told of changes
+	wanted map[string]kernel.Association // what was put, by the name of its connection
+}
+
+// New makes an engine whose charon works in the network namespace in which Put is called. It starts nothing yet.
+func New(o Options) *Engine {
+	if o.Log == nil {
+		quiet := logrus.New()
+		quiet.SetOutput(io.Discard)
+		o.Log = quiet
+	}
+	return &Engine{log: o.Log, charon: newCharon(o.Dir), wanted: map[string]kernel.Association{}}
+}
+
+// List adds the associations that charon was told of. Of one that a former agent has put, all that charon does not tell is missing: it
+// differs from what is wanted, and is left alone by Put all the same if it is that.
+func (e *Engine) List(_ context.Context, s *kernel.State) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	v, err := e.charon.speak()
+	if errors.Is(err, errAbsent) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	defer v.Close()
+	told, err := v.connections()
+	if err != nil {
+		return err
+	}
+	for _, c := range told {
+		if a, ok := e.wanted[c.name]; ok {
+			s.Associations.Add(a)
+		} else if c.ok {
+			s.Associations.Add(c.Association)
+		}
+	}
+	return nil
+}
+
+// Put starts charon where it does not run, and tells it of the associations of s that it does not know. One that takes the place
+// of another with the same peer leaves the keys of that one in force until there are new ones.
+func (e *Engine) Put(ctx context.Context, s kernel.State) error {
+	if len(s.Associations) == 0 {
+		return nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.charon.start(ctx); err != nil {
+		return err
+	}
+	v, err := e.charon.speak()
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	told, err := v.connections()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, a := range inOrder(s.Associations) {
+		if err := e.put(v, a, told); err != nil {
+			errs = append(errs, fmt.Errorf("make %s: %w", a, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (e *Engine) put(v vici, a kernel.Association, told []connection) error {
+	name := nameOf(a)
+	known := slices.ContainsFunc(told, func(c connection) bool { return c.name == name })
+	if !known {
+		if err := v.load(name, a); err != nil {
+			return err
+		}
+	}
+	e.wanted[name] = a
+	var errs []error
+	for _, c := range told {
+		if c.name != name && c.ok && c.Key() == a.Key() {
+			delete(e.wanted, c.name)
+			errs = append(errs, v.unload(c.name))
+		}
+	}
+	if !known && begins(a) {
+		errs = append(errs, v.initiate(name))
+	}
+	return errors.Join(errs...)
+}
+
+// begins tells whether it is this node that asks the peer for keys first, so that not both do at the same time.
+func begins(a kernel.Association) bool { return a.Self.Less(a.Remote) }
+
+// Drop has charon forget the associations of s and the keys that it has for them. A charon that has nothing left to do is ended.
+func (e *Engine) Drop(ctx context.Context, s kernel.State) error {
+	if len(s.Associations) == 0 {
+		return nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	v, err := e.charon.speak()
+	if errors.Is(err, errAbsent) {
+		clear(e.wanted)
+		return nil
+	} else if err != nil {
+		return err
+	}
+	defer v.Close()
+	told, err := v.connections()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	left := 0
+	for _, c := range told {
+		if _, gone := s.Associations[c.Key()]; !gone || !c.ok {
+			left++
+			continue
+		}
+		delete(e.wanted, c.name)
+		if err := errors.Join(v.unload(c.name), v.terminate(c.name)); err != nil {
+			errs = append(errs, fmt.Errorf("remove %s: %w", c.Association, err))
+		}
+	}
+	if left == 0 && len(errs) == 0 {
+		errs = append(errs, e.charon.stop(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// inOrder sorts associations by device and peer.
+func inOrder(set kernel.Set[kernel.AssociationKey, kernel.Association]) []kernel.Association {
+	return slices.SortedFunc(maps.Values(set), func(a, b kernel.Association) int {
+		return cmp.Or(cmp.Compare(a.Link, b.Link), a.Peer.Compare(b.Peer))
+	})
+}
+
+// Run has keys agreed on with peers with which there are none, and calls look when charon has ended.
+func (e *Engine) Run(ctx context.Context, look func()) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return e.charon.watch(ctx, look) })
+	g.Go(func() error { return e.nurse(ctx) })
+	return g.Wait()
+}

@@ -1,0 +1,210 @@
+package ipsec
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	govici "github.com/strongswan/govici/vici"
+
+	"github.com/weft-network/weft/network/kernel"
+)
+
+// vici is a conversation with charon.
+type vici struct{ *govici.Session }
+
+// child is the name that the only child of each connection has.
+const child = "pods"
+
+// nameOf is the name of a's connection: the device, and a hash of all that charon is told, so that one which charon knows already is
+// recognised by it.
+func nameOf(a kernel.Association) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %s", a, string(a.PSK)))
+	return a.Link + "#" + hex.EncodeToString(sum[:8])
+}
+
+// connection is what charon was told of.
+type connection struct {
+	name string
+	ok   bool // it is one of ours
+	kernel.Association
+}
+
+// connections returns what charon was told of.
+func (v vici) connections() ([]connection, error) {
+	messages, err := v.StreamedCommandRequest("list-conns", "list-conn", nil)
+	if err != nil {
+		return nil, fmt.Errorf("list the connections of charon: %w", err)
+	}
+	var all []connection
+	for _, m := range messages {
+		for _, name := range m.Keys() {
+			if section, ok := m.Get(name).(*govici.Message); ok {
+				all = append(all, parseConnection(name, section))
+			}
+		}
+	}
+	return all, nil
+}
+
+// parseConnection reads what charon tells of a connection.
+func parseConnection(name string, m *govici.Message) connection {
+	c := connection{name: name}
+	link, _, ok := strings.Cut(name, "#")
+	children, _ := m.Get("children").(*govici.Message)
+	if !ok || children == nil {
+		return c
+	}
+	ts, _ := children.Get(child).(*govici.Message)
+	if ts == nil {
+		return c
+	}
+	var errs [4]error
+	c.Own, errs[0] = netip.ParsePrefix(first(ts, "local-ts"))
+	c.Peer, errs[1] = netip.ParsePrefix(first(ts, "remote-ts"))
+	c.Local, errs[2] = netip.ParseAddr(first(m, "local_addrs"))
+	c.Remote, errs[3] = netip.ParseAddr(first(m, "remote_addrs"))
+	c.Link, c.ok = link, errors.Join(errs[:]...) == nil
+	return c
+}
+
+// first returns the first word of a list; "" where there is none.
+func first(m *govici.Message, key string) string {
+	list, _ := m.Get(key).([]string)
+	if len(list) == 0 {
+		return ""
+	}
+	return list[0]
+}
+
+// load tells charon of an association. What it traps are packets for which there are no keys yet: it asks the peer for some.
+func (v vici) load(name string, a kernel.Association) error {
+	remote := a.Remote.String()
+	secret, err := message(map[string]any{"id": name, "type": "IKE", "data": string(a.PSK), "owners": []string{a.Self.String(), remote}})
+	if err != nil {
+		return err
+	}
+	if _, err := v.CommandRequest("load-shared", secret); err != nil {
+		return fmt.Errorf("tell charon the key: %w", err)
+	}
+	id := strconv.FormatUint(uint64(a.ID), 10)
+	conn, err := message(map[string]any{name: map[string]any{
+		"version": "2", "local_addrs": []string{a.Local.String()}, "remote_addrs": []string{remote},
+		// The second is what flannel's charon takes.
+		"proposals": []string{"aes256-sha256-ecp256", "aes256-sha256-modp4096"},
+		"encap":     yes(a.Encap), "mobike": "no", "unique": "replace", "keyingtries": "1", "dpd_delay": "10s",
+		"if_id_in": id, "if_id_out": id,
+		"local":  map[string]any{"auth": "psk", "id": a.Self.String()},
+		"remote": map[string]any{"auth": "psk", "id": remote},
+		"children": map[string]any{child: map[string]any{
+			"mode": "tunnel", "local_ts": []string{a.Own.String()}, "remote_ts": []string{a.Peer.String()},
+			"esp_proposals": []string{a.Proposal}, "start_action": "trap", "dpd_action": "trap", "close_action": "trap", "rekey_time": "1h",
+		}},
+	}})
+	if err != nil {
+		return err
+	}
+	if _, err := v.CommandRequest("load-conn", conn); err != nil {
+		return fmt.Errorf("tell charon of the connection: %w", err)
+	}
+	return nil
+}
+
+// message makes a message of texts, lists and further maps.
+func message(values map[string]any) (*govici.Message, error) {
+	m := govici.NewMessage()
+	for k, v := range values {
+		if section, ok := v.(map[string]any); ok {
+			sub, err := message(section)
+			if err != nil {
+				return nil, err
+			}
+			v = sub
+		}
+		if err := m.Set(k, v); err != nil {
+			return nil, fmt.Errorf("write %q for charon: %w", k, err)
+		}
+	}
+	return m, nil
+}
+
+func yes(is bool) string {
+	if is {
+		return "yes"
+	}
+	return "no"
+}
+
+// unload has charon forget a connection and its key. Keys for packets that were agreed on stay.
+func (v vici) unload(name string) error {
+	return errors.Join(v.command("unload-conn", map[string]any{"name": name}), v.command("unload-shared", map[string]any{"id": name}))
+}
+
+// terminate has charon give up the keys for packets of a connection. None is a success.
+func (v vici) terminate(name string) error {
+	err := v.command("terminate", map[string]any{"ike": name, "force": "yes", "timeout": "-1"})
+	if err != nil && strings.Contains(err.Error(), "no matching SAs") {
+		return nil
+	}
+	return err
+}
+
+// initiate has charon ask the peer for keys, and does not wait for it.
+func (v vici) initiate(name string) error {
+	return v.command("initiate", map[string]any{"ike": name, "child": child, "timeout": "-1"})
+}
+
+func (v vici) command(command string, values map[string]any) error {
+	m, err := message(values)
+	if err != nil {
+		return err
+	}
+	if _, err := v.CommandRequest(command, m); err != nil {
+		return fmt.Errorf("%s of charon: %w", command, err)
+	}
+	return nil
+}
+
+// associated tells the connections that have keys for packets, and those that are at it.
+func (v vici) associated() (keyed, busy map[string]bool, err error) {
+	messages, err := v.StreamedCommandRequest("list-sas", "list-sa", nil)
+	if err != nil {
+		return nil, nil, fmt.Errorf("list the keys of charon: %w", err)
+	}
+	keyed, busy = map[string]bool{}, map[string]bool{}
+	for _, m := range messages {
+		for _, name := range m.Keys() {
+			sa, ok := m.Get(name).(*govici.Message)
+			if !ok {
+				continue
+			}
+			children, _ := sa.Get("child-sas").(*govici.Message)
+			if isInstalled(children) {
+				keyed[name] = true
+			} else if state, _ := sa.Get("state").(string); state == "CONNECTING" || state == "CREATED" {
+				busy[name] = true
+			}
+		}
+	}
+	return keyed, busy, nil
+}
+
+// isInstalled tells whether one of the children is in the kernel.
+func isInstalled(children *govici.Message) bool {
+	if children == nil {
+		return false
+	}
+	for _, name := range children.Keys() {
+		if c, ok := children.Get(name).(*govici.Message); ok {
+			switch state, _ := c.Get("state").(string); state {
+			case "INSTALLED", "REKEYING", "REKEYED":
+				return true
+			}
+		}
+	}
+	return false
+}
