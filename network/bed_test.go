@@ -17,6 +17,7 @@ import (
 	"github.com/weft-network/weft/backend"
 	"github.com/weft-network/weft/backend/hostgw"
 	"github.com/weft-network/weft/backend/vxlan"
+	"github.com/weft-network/weft/backend/wireguard"
 	"github.com/weft-network/weft/network/kernel"
 	"github.com/weft-network/weft/subnet"
 	"github.com/weft-network/weft/subnet/memory"
@@ -76,6 +77,8 @@ func backends(kind, config string) (backend.Backend, []string, error) {
 		return vxlan.New(config)
 	case hostgw.Kind:
 		return hostgw.New(config)
+	case wireguard.Kind:
+		return wireguard.New(config)
 	}
 	return nil, nil, fmt.Errorf("backend %q is unknown", kind)
 }
