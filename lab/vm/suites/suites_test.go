@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -23,6 +24,29 @@ func needs(dir string) vm.Options {
 		"lab":                  {Memory: 1536},
 		"network/engine/ipsec": {Packages: []string{"charon-systemd", "libstrongswan-standard-plugins"}},
 	}[dir]
+}
+
+// everythingEnv asks for the lab's suites in all combinations, which takes an hour and more, when it is "all".
+const everythingEnv = "WEFT_GUESTS"
+
+// skips are the tests that a machine leaves out. An emulated processor is slow, and the lab's suites are long: so each backend has
+// all its families, and each of these some of the repairs and faults, but every kernel has not all of them.
+func skips(kernel, dir string, everything bool) string {
+	if dir != "lab" || everything {
+		return ""
+	}
+	families := "^(ipv4|ipv6)$"
+	if kernel != vm.Kernels()[0] {
+		families = "^dual$"
+	}
+	const suite = "^TestGuestBackends$/.*/"
+	return strings.Join([]string{
+		suite + families,
+		suite + ".*/^repair$/^(route|routes|all-routes|address|device-down|mtu|uplink|masquerade|forward|ruleset)$",
+		suite + ".*/^restart$/^(stop|upgrade|downgrade)$",
+		suite + ".*/^store$/^(compacted|lease|data|slow|config|garbage)",
+		suite + ".*/^mtu$",
+	}, "|")
 }
 
 // TestGuests runs all tests with the prefix, each package's in a machine of its own.
@@ -62,6 +86,27 @@ func judge(t *testing.T, o outcome, name string) {
 	t.Logf("in the machine:\n%s", o.output[name])
 }
 
+// What one kernel leaves out of the lab's suites, the other has, and nothing is left out elsewhere or where all is asked for.
+func TestSkips(t *testing.T) {
+	for _, families := range []string{"ipv4", "ipv6", "dual"} {
+		kernels := 0
+		for _, kernel := range vm.Kernels() {
+			first := strings.Split(skips(kernel, "lab", false), "|^TestGuest")[0]
+			if !regexp.MustCompile(strings.TrimPrefix(first, "^TestGuestBackends$/.*/")).MatchString(families) {
+				kernels++
+			}
+		}
+		if kernels != 1 {
+			t.Errorf("%s: in %d kernels, want 1", families, kernels)
+		}
+	}
+	for dir, everything := range map[string]bool{"lab": true, "network/kernel": false} {
+		if got := skips(vm.Kernels()[0], dir, everything); got != "" {
+			t.Errorf("%s, everything %t: %q is left out", dir, everything, got)
+		}
+	}
+}
+
 // build makes the test binaries of the packages, and the programs that some run.
 func build(t *testing.T, bins string, packages []suite) {
 	t.Helper()
@@ -93,7 +138,8 @@ func options(t *testing.T, bins, kernel string, p suite) vm.Options {
 	t.Helper()
 	o := needs(p.dir)
 	o.Kernel = kernel
-	o.Command = vm.Quote("./"+p.binary(), "-test.v=test2json", "-test.run=^"+kerneltest.GuestPrefix)
+	o.Command = vm.Quote("./"+p.binary(), "-test.v=test2json", "-test.run=^"+kerneltest.GuestPrefix, "-test.timeout=0",
+		"-test.skip="+skips(kernel, p.dir, os.Getenv(everythingEnv) == "all"))
 	o.Files = []vm.File{{From: filepath.Join(bins, p.binary())}}
 	if data := filepath.Join(root, p.dir, "testdata"); isFolder(data) {
 		o.Files = append(o.Files, vm.File{From: data})
