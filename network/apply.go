@@ -31,7 +31,9 @@ func (a *Agent) fullPass(ctx context.Context, complete bool) error {
 	if !complete {
 		c.Drop = kernel.State{}
 	}
-	if err := a.apply(ctx, c, lost(before, c.Put)); err != nil {
+	err = a.apply(ctx, c, lost(before, c.Put))
+	a.report.warn(a.o.Log, "engines", a.keeper.warnings())
+	if err != nil {
 		return err
 	}
 	l.full = false

@@ -117,3 +117,15 @@ func (a *Agent) lookAtEngines() {
 	a.wanted.doubtObjects()
 	a.look.ring()
 }
+
+// warnings are what engines say of themselves for the status: what works but should not stay so.
+func (e engines) warnings() []string {
+	type warner interface{ Warnings() []string }
+	var all []string
+	for _, x := range e.list {
+		if w, ok := x.(warner); ok {
+			all = append(all, w.Warnings()...)
+		}
+	}
+	return all
+}

@@ -52,6 +52,16 @@ func (e *fakeEngine) List(context.Context, *kernel.State) error {
 	return nil
 }
 
+// Warnings says something once it keeps anything.
+func (e *fakeEngine) Warnings() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.seen) == 0 {
+		return nil
+	}
+	return []string{"it is slower than it should be"}
+}
+
 func (e *fakeEngine) Put(_ context.Context, s kernel.State) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -106,7 +116,9 @@ func TestEngines(t *testing.T) {
 	b.o.Engines = []Engine{e}
 	peer := b.peer(2)
 	a, stop := b.run()
-	until(t, a, "ready", ready)
+	until(t, a, "ready, with what the engine says of itself", func(s Status) bool {
+		return ready(s) && slices.Contains(s.Warnings, "it is slower than it should be")
+	})
 	seen, _, _, _ := e.state()
 	if !slices.Contains(seen, "put 10.5.2.0/24 with device") {
 		t.Errorf("at the start the engine was asked to %q", seen)

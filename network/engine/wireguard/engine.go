@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"path/filepath"
 	"sync"
 	"time"
@@ -29,7 +30,6 @@ type Engine struct {
 
 	mu     sync.Mutex
 	listed bool // List was called before
-	said   bool // that it is not the kernel's WireGuard
 	active bool // there are devices
 }
 
@@ -87,7 +87,6 @@ func (e *Engine) Put(ctx context.Context, s kernel.State) error {
 	if len(q.Devices) == 0 && len(q.Peers) == 0 {
 		return nil
 	}
-	e.say()
 	r, err := e.call(ctx, q)
 	if errors.Is(err, child.ErrAbsent) {
 		if err := e.child.Start(ctx); err != nil {
@@ -98,16 +97,6 @@ func (e *Engine) Put(ctx context.Context, s kernel.State) error {
 	}
 	e.see(r)
 	return err
-}
-
-// say tells once that the kernel's WireGuard is missed.
-func (e *Engine) say() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if !e.said {
-		e.log.Warn(missed)
-		e.said = true
-	}
 }
 
 const missed = "the kernel has no WireGuard, so that packets are encrypted outside of it, which is slower; " +
@@ -181,6 +170,15 @@ func (e *Engine) WireGuardTraffic(ctx context.Context) ([]kernel.WireGuardTraffi
 		list = append(list, p.traffic())
 	}
 	return list, err
+}
+
+// Redirect gives a peer another endpoint. A peer or device that is not there is left so.
+func (e *Engine) Redirect(ctx context.Context, p kernel.WireGuardPeerKey, to netip.AddrPort) error {
+	_, err := e.call(ctx, request{Op: opRedirect, Peers: []peer{{Link: p.Link, PublicKey: key(p.PublicKey), Endpoints: []netip.AddrPort{to}}}})
+	if errors.Is(err, child.ErrAbsent) {
+		return nil
+	}
+	return err
 }
 
 func (e *Engine) call(ctx context.Context, q request) (response, error) {

@@ -14,6 +14,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sync/errgroup"
 
+	backendwireguard "github.com/weft-network/weft/backend/wireguard"
 	"github.com/weft-network/weft/network/kernel"
 )
 
@@ -212,5 +213,24 @@ func TestNothing(t *testing.T) {
 	}
 	if list, err := e.WireGuardTraffic(ctx); !s.IsEmpty() || len(e.Warnings()) > 0 || len(list) > 0 || err != nil {
 		t.Errorf("%s, %v, %v, %v", s, e.Warnings(), list, err)
+	}
+}
+
+// A peer can be looked for elsewhere; one that is not there is not made by that.
+func TestRedirect(t *testing.T) {
+	a, b := two(t, "{}", families{true, false})
+	to := netip.MustParseAddrPort("192.0.2.77:5")
+	key, err := backendwireguard.PublicKey(b.plan.WireGuardKey)
+	must(t, err)
+	for _, p := range []kernel.WireGuardPeerKey{{Link: "flannel-wg", PublicKey: key}, {Link: "flannel-wg", PublicKey: kernel.PublicKey{1}},
+		{Link: "flannel-wg-v6", PublicKey: key}} {
+		must(t, a.engine.Redirect(t.Context(), p, to))
+	}
+	list, err := a.engine.WireGuardTraffic(t.Context())
+	if err != nil || len(list) != 1 || list[0].Endpoint != to {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if c := a.pass(t); len(c.Put.WireGuardPeers) != 1 { // nobody answers there
+		t.Errorf("put\n%s", c.Put)
 	}
 }

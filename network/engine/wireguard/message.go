@@ -18,6 +18,8 @@ const (
 	opPut  = "put"
 	opDrop = "drop"
 	opEnd  = "end"
+
+	opRedirect = "redirect"
 )
 
 type request struct {

@@ -111,8 +111,9 @@ func (s *server) answer(text json.RawMessage) any {
 	case opPut:
 		errs = s.put(q)
 	case opDrop:
-		q.Peers = slices.DeleteFunc(q.Peers, func(p peer) bool { return s.devices[p.Link] == nil }) // they went with it
-		errs = s.configure(q.Peers, func(p peer, _ *peer) string { return p.remove() })
+		errs = s.configure(s.present(q.Peers), func(p peer, _ *peer) string { return p.remove() })
+	case opRedirect:
+		errs = s.configure(s.present(q.Peers), func(p peer, _ *peer) string { return p.redirect() })
 	case opEnd:
 		defer s.end()
 	case opList:
@@ -213,6 +214,11 @@ func (s *server) configure(list []peer, change func(want peer, have *peer) strin
 		}
 	}
 	return errs
+}
+
+// present are those of list whose devices are there.
+func (s *server) present(list []peer) []peer {
+	return slices.DeleteFunc(list, func(p peer) bool { return s.devices[p.Link] == nil })
 }
 
 // peers are the peers that the device has.

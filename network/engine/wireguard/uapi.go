@@ -111,6 +111,11 @@ func (p peer) remove() string {
 	return fmt.Sprintf("public_key=%s\nremove=true\n", digits(p.PublicKey))
 }
 
+// redirect returns what gives p its endpoint, if it is there.
+func (p peer) redirect() string {
+	return fmt.Sprintf("public_key=%s\nupdate_only=true\nendpoint=%s\n", digits(p.PublicKey), p.Endpoints[0])
+}
+
 // update returns what makes a device as d says where it is as have says.
 func (d deviceConfig) update(have deviceConfig) string {
 	var b strings.Builder
