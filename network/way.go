@@ -138,20 +138,23 @@ func (a *Agent) fitIn(w *way, others []way) error {
 	for c := 'b'; ok && c <= 'z'; c++ {
 		w.Suffix = string(c)
 		w.b = r.Renamed(w.Suffix)
-		if x, _ := inTheWay(); x == nil {
+		if other, name = inTheWay(); other == nil {
 			return nil
 		}
 	}
-	return fmt.Errorf("%s needs the device %s, which %s has until all nodes have changed; restart weftd on every node to change it at once, which interrupts what pods say to each other",
+	return fmt.Errorf("%s needs %s, which %s has until all nodes have changed; restart weftd on every node to change it at once, which interrupts what pods say to each other",
 		w, name, other)
 }
 
-// devices are the names of the devices of w.
+// devices are the devices of w and the ports that no other device can have, in words.
 func (a *Agent) devices(w *way, own subnet.Lease) (names []string) {
 	var s kernel.State
 	_ = w.b.Base(a.nodeOf(w, own), own, &s) // what is wrong is told by the plan
-	for name := range s.Links {
-		names = append(names, name)
+	for name, l := range s.Links {
+		names = append(names, "the device "+name)
+		if l.WireGuard.Port != 0 {
+			names = append(names, fmt.Sprintf("UDP port %d", l.WireGuard.Port))
+		}
 	}
 	return names
 }
