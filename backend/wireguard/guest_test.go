@@ -1,4 +1,4 @@
-package guest
+package wireguard_test
 
 import (
 	"crypto/sha256"
@@ -17,6 +17,7 @@ import (
 	"github.com/weft-network/weft/subnet"
 )
 
+// TestMain lets tests whose names begin with TestGuest run in virtual machines alone: they need a kernel that has WireGuard.
 func TestMain(m *testing.M) { kerneltest.Main(m) }
 
 // node is a namespace with a backend and a kernel: node i has the addresses 192.0.2.i and 2001:db8::i, and the subnets

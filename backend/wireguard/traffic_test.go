@@ -1,4 +1,4 @@
-package guest
+package wireguard_test
 
 import (
 	"bytes"
