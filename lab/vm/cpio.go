@@ -16,7 +16,6 @@ import (
 // system; what comes later wins. All in it belongs to root. The first error of a write stays and is returned by close.
 type cpio struct {
 	w    io.Writer
-	n    int64 // written so far
 	ino  int
 	dirs map[string]bool // that are in it
 	err  error
@@ -82,13 +81,9 @@ func (c *cpio) copy(r io.Reader, size int64) {
 	if c.err != nil {
 		return
 	}
-	n, err := io.CopyN(c.w, r, size)
-	if err == nil {
-		var zeros int
-		zeros, err = c.w.Write(make([]byte, (4-size%4)%4))
-		n += int64(zeros)
+	if _, c.err = io.CopyN(c.w, r, size); c.err == nil {
+		_, c.err = c.w.Write(make([]byte, (4-size%4)%4))
 	}
-	c.n, c.err = c.n+n, err
 }
 
 // close ends the archive and returns the first error.
