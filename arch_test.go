@@ -104,6 +104,7 @@ func isTestSupport(p string) bool {
 var foreign = map[string][]string{
 	"github.com/vishvananda/netlink":         {"network/kernel/", "lab/", "bench/"},
 	"github.com/vishvananda/netns":           {"network/kernel/", "lab/", "bench/"},
+	"golang.zx2c4.com/wireguard/wgctrl":      {"network/kernel/"},
 	"github.com/google/nftables":             {"network/masq/", "lab/", "bench/"},
 	"github.com/coreos/go-iptables":          {"network/masq/"},
 	"go.etcd.io/etcd":                        {"subnet/etcd/", "lab/", "bench/"},
