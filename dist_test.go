@@ -89,13 +89,13 @@ func TestSystemdUnit(t *testing.T) {
 		"Service.RuntimeDirectory":         "weft flannel", // the socket, subnet.env
 		"Service.RuntimeDirectoryPreserve": "yes",          // subnet.env stays
 		"Service.StateDirectory":           "weft",
-		"Service.CapabilityBoundingSet":    "CAP_NET_ADMIN CAP_NET_RAW",
+		"Service.CapabilityBoundingSet":    "CAP_NET_ADMIN CAP_NET_RAW CAP_NET_BIND_SERVICE",
 		"Service.RestrictAddressFamilies":  "AF_UNIX AF_NETLINK AF_INET AF_INET6",
 		"Service.ProtectKernelTunables":    "",                // /proc/sys/net is written
 		"Service.ProtectSystem":            "full",            // strict would close /run/xtables.lock
 		"Service.ReadWritePaths":           "-/etc/cni/net.d", // full closes /etc, which --cni-install writes to
 		"Service.PrivateNetwork":           "",
-		"Service.KillMode":                 "",
+		"Service.KillMode":                 "process", // of udp and ipsec stay
 		"Install.WantedBy":                 "multi-user.target",
 	} {
 		if got[key] != want {
