@@ -141,3 +141,19 @@ func TestQuantile(t *testing.T) {
 		t.Error("no values have a median")
 	}
 }
+
+func TestParseSpeeds(t *testing.T) {
+	got := parseSpeeds(`goos: linux
+BenchmarkBackends/vxlan-2         	       1	5123456789 ns/op	        12.50 bare-Gbit/s	         6.250 pods-Gbit/s	         0.5000 stream-ratio
+BenchmarkBackends/host-gw         	       1	5123456789 ns/op	         0.9000 stream-ratio
+BenchmarkOther-2 1 5 ns/op
+PASS
+`)
+	want := []backendSpeed{
+		{"vxlan", map[string]float64{"ns/op": 5123456789, "bare-Gbit/s": 12.5, "pods-Gbit/s": 6.25, "stream-ratio": 0.5}},
+		{"host-gw", map[string]float64{"ns/op": 5123456789, "stream-ratio": 0.9}},
+	}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(backendSpeed{})); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

@@ -69,6 +69,11 @@ func measureAll(ctx context.Context, o options, out io.Writer) (err error) {
 			return fmt.Errorf("pod attach: %w", err)
 		}
 	}
+	if o.wants("backends") {
+		if err := b.backends(ctx); err != nil {
+			return fmt.Errorf("backends: %w", err)
+		}
+	}
 	return b.report.write(filepath.Join(o.dir, reportFile))
 }
 

@@ -1,6 +1,6 @@
 // Bench measures Weft at 1,000 and 5,000 peers: how long weftd takes from its start to a complete kernel, from the
-// put of a lease to its route, and from damage to repair; what it uses meanwhile; what of that is different on Kubernetes; and
-// what the CNI plugin adds to a pod. Everything runs in namespaces of its own, with a real etcd, a real Kubernetes API server and
+// put of a lease to its route, and from damage to repair; what it uses meanwhile; what of that is different on Kubernetes;
+// what the CNI plugin adds to a pod and what pods have of the network with each backend. Everything runs in namespaces of its own, with a real etcd, a real Kubernetes API server and
 // the programs as they are built for release.
 // What cannot be left out is measured beside it in the same run, so that ratios hold on any machine.
 //
@@ -37,7 +37,7 @@ type options struct {
 const atMost = 30 * time.Minute
 
 // parts are what -only can name.
-var parts = []string{"start", "idle", "latency", "repair", "churn", "kubernetes", "claims", "attach"}
+var parts = []string{"start", "idle", "latency", "repair", "churn", "kubernetes", "claims", "attach", "backends"}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -66,6 +66,9 @@ func build(ctx context.Context, o options, dir string) error {
 	if o.wants("attach") {
 		commands = append(commands, []string{"test", "-c", "-o", filepath.Join(dir, attachTest), "./cmd/weft"})
 	}
+	if o.wants("backends") {
+		commands = append(commands, []string{"test", "-c", "-o", filepath.Join(dir, labTest), "./lab"})
+	}
 	for _, words := range commands {
 		c := exec.CommandContext(ctx, "go", words...)
 		c.Env = append(os.Environ(), "CGO_ENABLED=0")

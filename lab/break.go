@@ -29,10 +29,10 @@ func Faults() []Fault {
 		{"neighbours", "all permanent neighbours are deleted", (*Node).deleteNeighbours, tunnelled},
 		{"fdb", "one FDB entry is deleted", (*Node).deleteForward, tunnelled},
 		{"fdbs", "all FDB entries are deleted", (*Node).deleteForwards, tunnelled},
-		{"address", "the addresses of the tunnel's devices are deleted", (*Node).deleteAddresses, tunnelled},
-		{"device", "the tunnel's devices are deleted", (*Node).deleteDevices, tunnelled},
-		{"device-down", "the tunnel's devices are set down and up", (*Node).bounceDevices, tunnelled},
-		{"mtu", "the MTU of the tunnel's devices is changed", (*Node).changeMTU, tunnelled},
+		{"address", "the addresses of the tunnel's devices are deleted", (*Node).deleteAddresses, hasDevices},
+		{"device", "the tunnel's devices are deleted", (*Node).deleteDevices, hasDevices},
+		{"device-down", "the tunnel's devices are set down and up", (*Node).bounceDevices, hasDevices},
+		{"mtu", "the MTU of the tunnel's devices is changed", (*Node).changeMTU, hasDevices},
 		{"uplink", "the uplink is set down and up", (*Node).bounceUplink, always},
 		{"masquerade", "the masquerade rules are deleted", (*Node).deleteMasquerade, always},
 		{"forward", "the accept rules are deleted", (*Node).deleteForwardRules, dropping},
@@ -46,8 +46,19 @@ func always(Options) bool { return true }
 // dropping tells whether the nodes of a lab need accept rules.
 func dropping(o Options) bool { return o.DropForward }
 
-// tunnelled tells whether the nodes of a lab have devices of their own for the overlay.
+// tunnelled tells whether the nodes of a lab have neighbours and FDB entries of their own for the overlay.
 func tunnelled(o Options) bool { return strings.Contains(o.complete().Config, `"vxlan"`) }
+
+// hasDevices tells whether the nodes of a lab have devices of their own for the overlay.
+func hasDevices(o Options) bool {
+	config := o.complete().Config
+	for _, kind := range []string{"vxlan", "ipip", "wireguard", "udp"} {
+		if strings.Contains(config, `"`+kind+`"`) {
+			return true
+		}
+	}
+	return false
+}
 
 // FaultNamed returns the fault of that name.
 func FaultNamed(name string) (Fault, error) {

@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -29,12 +30,25 @@ func TestMain(m *testing.M) {
 	case len(os.Args) == 4 && os.Args[1] == "lab" && os.Args[2] == MemberCommand:
 		os.Exit(status(RunMember(os.Args[3])))
 	case IsInside():
-		if err := errors.Join(Settle(), keepBinaries(), kerneltest.LeaveToGuests()); err != nil {
+		if err := errors.Join(Settle(), keepBinaries(), kerneltest.LeaveToGuests(), runTogether()); err != nil {
 			os.Exit(status(err))
 		}
 		os.Exit(m.Run())
 	}
 	os.Exit(status(runTestsInside()))
+}
+
+// runTogether lets more labs be there at a time than there are processors, because what they do is to wait, most of the time. A
+// virtual machine is too slow for that, and whoever says another number gets it.
+func runTogether() error {
+	const labs = "5"
+	given := kerneltest.InGuest()
+	flag.Parse()
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if given {
+		return nil
+	}
+	return flag.Set("test.parallel", labs)
 }
 
 // keepBinaries takes the binaries into the lab's own memory and removes them from the host, so that nothing is left

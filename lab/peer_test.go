@@ -1,6 +1,8 @@
 package lab
 
 import (
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -46,18 +48,41 @@ func peerNets(l *Lab, number int) subnet.Subnets {
 	return s
 }
 
-// putPeer stores the lease of an invented peer.
+// putPeer stores the lease of an invented peer, as flanneld writes it, of the backend that the lab has.
 func putPeer(t *testing.T, l *Lab, number int) {
 	t.Helper()
-	ip6, data6 := "null", "null"
-	if len(l.opts.Families) > 1 {
-		ip6, data6 = fmt.Sprintf(`"fd18::%x"`, number), fmt.Sprintf(`{"VNI":1,"VtepMAC":"0e:00:00:00:06:%02x"}`, number)
+	public, data := [2]string{`"0.0.0.0"`, "null"}, [2]string{}
+	for _, f := range l.opts.Families {
+		public[f] = [2]string{fmt.Sprintf(`"172.18.0.%d"`, number), fmt.Sprintf(`"fd18::%x"`, number)}[f]
+		data[f] = peerData(t, l, f, number)
 	}
-	value := fmt.Sprintf(`{"PublicIP":"172.18.0.%d","PublicIPv6":%s,"BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"0e:00:00:00:04:%02x"},"BackendV6Data":%s}`,
-		number, ip6, number, data6)
+	value := fmt.Sprintf(`{"PublicIP":%s,"PublicIPv6":%s,"BackendType":%q%s%s}`, public[0], public[1], backendType(t, l), data[0], data[1])
 	if _, err := l.Etcd.Client.Put(within(t, patience), subnetKey(peerNets(l, number)), value); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// peerData is the part of an invented peer's lease that its backend needs in a family.
+func peerData(t *testing.T, l *Lab, f subnet.Family, number int) string {
+	t.Helper()
+	key := [2]string{"BackendData", "BackendV6Data"}[f]
+	switch backendType(t, l) {
+	case "vxlan":
+		return fmt.Sprintf(`,%q:{"VNI":1,"VtepMAC":"0e:00:00:00:0%d:%02x"}`, key, 4+2*f, number)
+	case "wireguard":
+		public := make([]byte, 32)
+		public[0], public[1] = byte(number), byte(f)
+		return fmt.Sprintf(`,%q:{"PublicKey":%q}`, key, base64.StdEncoding.EncodeToString(public))
+	}
+	return ""
+}
+
+// backendType is that of the lab's network config.
+func backendType(t *testing.T, l *Lab) string {
+	t.Helper()
+	var b struct{ Type string }
+	must(t, json.Unmarshal([]byte(l.opts.Backend), &b))
+	return b.Type
 }
 
 func dropPeer(t *testing.T, l *Lab, number int) {
@@ -106,14 +131,19 @@ func block(t *testing.T, h *Host, from *Node) {
 	t.Helper()
 	c, err := h.nft()
 	must(t, err)
-	table := c.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: "block"})
+	source := from.Addrs[0]
+	family, offset := nftables.TableFamilyIPv4, uint32(12)
+	if source.Is6() {
+		family, offset = nftables.TableFamilyIPv6, 8
+	}
+	table := c.AddTable(&nftables.Table{Family: family, Name: "block"})
 	chain := c.AddChain(&nftables.Chain{
 		Name: "in", Table: table, Type: nftables.ChainTypeFilter,
 		Hooknum: nftables.ChainHookInput, Priority: nftables.ChainPriorityFilter,
 	})
 	c.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{
-		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 12, Len: 4},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: from.Addrs[0].AsSlice()},
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: uint32(source.BitLen() / 8)},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: source.AsSlice()},
 		&expr.Verdict{Kind: expr.VerdictDrop},
 	}})
 	must(t, c.Flush())
