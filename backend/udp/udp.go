@@ -24,10 +24,14 @@ const (
 
 // Backend is the udp backend with its checked config. The zero Backend is not of use; New makes one.
 type Backend struct {
-	port uint16
+	port    uint16
+	devices [2]string // their names; that of IPv4 is flannel's
 }
 
-var _ backend.Backend = Backend{}
+var (
+	_ backend.Backend = Backend{}
+	_ backend.Renamer = Backend{}
+)
 
 // New checks config, the Backend object of net-conf.json. The error joins all mistakes; the warnings name keys that
 // are not known.
@@ -38,15 +42,18 @@ func New(config string) (Backend, []string, error) {
 	if err != nil {
 		return Backend{}, warnings, err
 	}
+	b.name("")
 	return b, warnings, nil
 }
 
-// device is the name of the TUN device of a family; that of IPv4 is flannel's.
-func device(f subnet.Family) string {
-	if f == subnet.Inet6 {
-		return "flannel-v6.0"
-	}
-	return "flannel0"
+func (b *Backend) name(suffix string) {
+	b.devices = [2]string{subnet.Inet: "flannel0" + suffix, subnet.Inet6: "flannel-v6.0" + suffix}
+}
+
+// Renamed returns the backend with suffix at the end of its devices' names, so that it can be there beside another with another port.
+func (b Backend) Renamed(suffix string) backend.Backend {
+	b.name(suffix)
+	return b
 }
 
 // Agreed names what all nodes must have in common to reach each other.
@@ -83,9 +90,9 @@ func (b Backend) Base(n backend.Node, own subnet.Lease, s *kernel.State) error {
 			continue
 		}
 		u, first := n.Uplinks[f], own.Subnets[f].Masked()
-		s.Links.Add(kernel.Link{Name: device(f), MTU: b.MTU(u), Up: true, TUN: true})
-		s.Addrs.Add(kernel.Addr{Link: device(f), Prefix: netip.PrefixFrom(first.Addr(), f.Bits())})
-		s.Datagrams.Add(kernel.Datagram{Link: device(f), Local: netip.AddrPortFrom(u.Addr, b.port), Subnet: first})
+		s.Links.Add(kernel.Link{Name: b.devices[f], MTU: b.MTU(u), Up: true, TUN: true})
+		s.Addrs.Add(kernel.Addr{Link: b.devices[f], Prefix: netip.PrefixFrom(first.Addr(), f.Bits())})
+		s.Datagrams.Add(kernel.Datagram{Link: b.devices[f], Local: netip.AddrPortFrom(u.Addr, b.port), Subnet: first})
 	}
 	return errors.Join(errs...)
 }
@@ -116,8 +123,8 @@ func (b Backend) Peer(n backend.Node, peer subnet.Lease, s *kernel.State) error 
 			continue
 		}
 		dst := peer.Subnets[f].Masked()
-		add.Routes.Add(kernel.Route{Dst: dst, Metric: backend.Metric(dst), Link: device(f), MTU: n.RouteMTU(f, &peer, b.MTU)})
-		add.Datagrams.Add(kernel.Datagram{Link: device(f), Local: netip.AddrPortFrom(n.Uplinks[f].Addr, b.port), Subnet: dst,
+		add.Routes.Add(kernel.Route{Dst: dst, Metric: backend.Metric(dst), Link: b.devices[f], MTU: n.RouteMTU(f, &peer, b.MTU)})
+		add.Datagrams.Add(kernel.Datagram{Link: b.devices[f], Local: netip.AddrPortFrom(n.Uplinks[f].Addr, b.port), Subnet: dst,
 			Remote: netip.AddrPortFrom(peer.PublicIP[f], b.port)})
 	}
 	if err := backend.Merge(s, add); err != nil {

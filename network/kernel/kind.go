@@ -125,9 +125,14 @@ func isWireGuardName(name string) bool {
 	return ok && (rest == "" || len(rest) == 1 && rest[0] >= 'b' && rest[0] <= 'z')
 }
 
-// isTUNName tells the names of TUN devices, those included that stand in for WireGuard devices.
+// isTUNName tells the names flannel0 and flannel-v6.0, with a letter from b on at the end where two are there for a while, and
+// those of WireGuard devices, which TUN devices stand in for.
 func isTUNName(name string) bool {
-	return name == "flannel0" || name == "flannel-v6.0" || isWireGuardName(name)
+	rest, ok := strings.CutPrefix(name, "flannel0")
+	if !ok {
+		rest, ok = strings.CutPrefix(name, "flannel-v6.0")
+	}
+	return ok && (rest == "" || len(rest) == 1 && rest[0] >= 'b' && rest[0] <= 'z') || isWireGuardName(name)
 }
 
 // isXFRMName tells the names flannel.esp and flannel-v6.esp, with a letter from b on at the end where two are there for a while.

@@ -17,7 +17,7 @@ func TestOurNames(t *testing.T) {
 	for name, want := range map[string][]string{
 		"flannel.1": {"vxlan"}, "flannel.16777215": {"vxlan"}, "flannel-v6.1": {"vxlan"}, "flannel.1b": {"vxlan"},
 		"flannel-v6.1z": {"vxlan"}, "flannel.ipip": {"ipip"}, "flannel-v6.ipip": {"ip6tnl"}, "flannel-wg": {"wireguard", "tun"},
-		"flannel-wg-v6": {"wireguard", "tun"}, "flannel0": {"tun"}, "flannel-v6.0": {"vxlan", "tun"},
+		"flannel-wg-v6": {"wireguard", "tun"}, "flannel0": {"tun"}, "flannel-v6.0": {"vxlan", "tun"}, "flannel0b": {"tun"}, "flannel0a": nil,
 		"flannel.esp": {"xfrm"}, "flannel-v6.esp": {"xfrm"}, "flannel.espb": {"xfrm"}, "flannel.espa": nil, "flannel.espbc": nil,
 		"flannel.": nil, "flannel.1a": nil, "flannel.1bc": nil, "flannel.b": nil, "flannel.b1": nil, "flannel.+1": nil, "flannel1": nil,
 		"xflannel.1": nil, "flannel-v6.": nil, "flannel-wg1": nil, "tunl0": nil, "ip6tnl0": nil, "wg0": nil, "tun0": nil, "": nil,
