@@ -7,8 +7,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/weft-network/weft/lab/vm"
@@ -59,11 +59,14 @@ func TestGuests(t *testing.T) {
 		t.Fatal("no package has a test for virtual machines")
 	}
 	bins := t.TempDir()
-	build(t, bins, packages)
-	for _, kernel := range vm.Kernels() {
-		for _, p := range packages {
+	for _, p := range packages {
+		built := sync.OnceValue(func() error { return build(t.Context(), bins, p) }) // for whichever kernel comes first
+		for _, kernel := range vm.Kernels() {
 			t.Run(kernel+"/"+p.dir, func(t *testing.T) {
 				t.Parallel()
+				if err := built(); err != nil {
+					t.Fatal(err)
+				}
 				o, err := run(t.Context(), options(t, bins, kernel, p))
 				if err != nil {
 					t.Errorf("%v\n%s", err, o.text())
@@ -107,30 +110,29 @@ func TestSkips(t *testing.T) {
 	}
 }
 
-// build makes the test binaries of the packages, and the programs that some run.
-func build(t *testing.T, bins string, packages []suite) {
-	t.Helper()
-	for _, p := range packages {
-		command(t, root, nil, "go", "test", "-c", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(bins, p.binary()), "./"+p.dir)
+// build makes the test binary of a package, and the programs that the lab's runs.
+func build(ctx context.Context, bins string, p suite) error {
+	binary := filepath.Join(bins, p.binary())
+	err := command(ctx, root, nil, "go", "test", "-c", "-trimpath", "-ldflags", "-s -w", "-o", binary, "./"+p.dir)
+	if err != nil || p.dir != "lab" {
+		return err
 	}
-	if slices.ContainsFunc(packages, func(p suite) bool { return p.dir == "lab" }) {
-		programs := filepath.Join(bins, "programs")
-		if err := os.Mkdir(programs, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		command(t, filepath.Join(root, "lab"), []string{"WEFT_LAB_BUILD=" + programs}, filepath.Join(bins, "lab.test"))
+	programs := filepath.Join(bins, "programs")
+	if err := os.Mkdir(programs, 0o755); err != nil {
+		return err
 	}
+	return command(ctx, filepath.Join(root, "lab"), []string{"WEFT_LAB_BUILD=" + programs}, binary)
 }
 
 // command runs a program, which may build without C, in the folder dir.
-func command(t *testing.T, dir string, env []string, args ...string) {
-	t.Helper()
-	c := exec.CommandContext(t.Context(), args[0], args[1:]...)
+func command(ctx context.Context, dir string, env []string, args ...string) error {
+	c := exec.CommandContext(ctx, args[0], args[1:]...)
 	c.Dir = dir
 	c.Env = append(append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false"), env...)
 	if out, err := c.CombinedOutput(); err != nil {
-		t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, out)
+		return fmt.Errorf("%s: %w\n%s", strings.Join(args, " "), err, out)
 	}
+	return nil
 }
 
 // options are those of the machine for a package.
