@@ -84,6 +84,7 @@ var arrows = []struct {
 	{"network/masq/", []string{"subnet"}},
 	{"network/install/", []string{"subnet"}},
 	{"backend/", []string{"backend/", "subnet", "network/kernel"}},
+	{"network/engine/", []string{"network/engine/", "backend", "subnet", "network/kernel"}},
 	{"network/", []string{"backend", "subnet", "network/kernel", "network/masq"}},
 	{"cmd/internal/", []string{"cmd/internal/", "backend/", "subnet/", "network"}},
 	{"cmd/weft", []string{"subnet"}},

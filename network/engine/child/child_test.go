@@ -2,9 +2,7 @@ package child_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,37 +12,6 @@ import (
 
 	"github.com/weft-network/weft/network/engine/child"
 )
-
-// TestMain is also the program of the child: it says what it is told, ends when it is told "end", and has something to tell at "ring".
-func TestMain(m *testing.M) {
-	if len(os.Args) != 2 || os.Args[1] != "child" {
-		os.Exit(m.Run())
-	}
-	l, err := child.Inherited()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	ctx, end := context.WithCancel(context.Background())
-	var s child.Server
-	err = s.Serve(ctx, l, func(request json.RawMessage) any {
-		var text string
-		json.Unmarshal(request, &text)
-		switch text {
-		case "end":
-			end()
-		case "ring":
-			s.Changed()
-		case "pid":
-			return fmt.Sprint(os.Getpid())
-		}
-		return text
-	})
-	if err != nil {
-		os.Exit(1)
-	}
-	os.Exit(0)
-}
 
 func newChild(t *testing.T, dir string) *child.Child {
 	t.Helper()
