@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/weft-network/weft/backend"
-	"github.com/weft-network/weft/backend/ipsec"
 	"github.com/weft-network/weft/cmd/internal/wire"
 	"github.com/weft-network/weft/network/kernel"
 	"github.com/weft-network/weft/subnet"
@@ -76,20 +75,12 @@ var mistakes = map[string][]mistake{
 	},
 }
 
-// newBackend makes a backend, also one that needs more than this package to be of use.
-func newBackend(kind, config string) (backend.Backend, []string, error) {
-	if kind == ipsec.Kind {
-		return ipsec.New(config)
-	}
-	return wire.Backend(kind, config)
-}
-
 // Each mistake is named with its key, its value unless that is secret, and what would be right.
 func TestMistakes(t *testing.T) {
 	for kind, list := range mistakes {
 		for _, m := range list {
 			t.Run(kind+" "+m.key+" "+m.value, func(t *testing.T) {
-				_, _, err := newBackend(kind, fmt.Sprintf(`{"Type": %q, %q: %s}`, kind, m.key, m.value))
+				_, _, err := wire.Backend(kind, fmt.Sprintf(`{"Type": %q, %q: %s}`, kind, m.key, m.value))
 				if err == nil || !strings.Contains(err.Error(), m.want) {
 					t.Errorf("error %v, want %q", err, m.want)
 				}
@@ -100,7 +91,7 @@ func TestMistakes(t *testing.T) {
 		}
 		t.Run(kind+" not an object", func(t *testing.T) {
 			for _, config := range []string{`[]`, `"vxlan"`, `{"Type":`, `{} {}`} {
-				if _, _, err := newBackend(kind, config); err == nil || !strings.Contains(err.Error(), "Backend: ") {
+				if _, _, err := wire.Backend(kind, config); err == nil || !strings.Contains(err.Error(), "Backend: ") {
 					t.Errorf("%s: error %v, want one about Backend", config, err)
 				}
 			}
