@@ -13,7 +13,8 @@ import (
 
 const cleanupHelp = `cleanup takes everything of Weft's and of flannel's off this host and says line
 by line what it did: devices, routes, neighbours and forwarding entries, firewall
-rules, subnet.env and the leases that weftd saved for a start without its store.
+rules, subnet.env, the node's private key for WireGuard and the leases that weftd
+saved for a start without its store.
 What the commands of the backend extension did for peers is undone by them, and
 IPsec's charon is ended.
 Run twice, it finds nothing the second time.

@@ -124,6 +124,7 @@ func (n node) weave() {
 	n.write("run/subnet.env", "FLANNEL_NETWORK=10.5.0.0/16\nFLANNEL_SUBNET=10.5.1.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n")
 	n.write("run/subnet.env.waiting", "1 of 2 peers is not served\n")
 	n.write("run/weftd.sock", "") // of an agent that was killed
+	n.write("lib/wireguard.key", "CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk=\n")
 	if _, err := (subnet.Saved{Config: `{"Network":"10.5.0.0/16"}`}).Save(n.path("lib/leases.json")); err != nil {
 		n.Fatal(err)
 	}
@@ -173,6 +174,7 @@ func TestCleanup(t *testing.T) {
 		"file run/subnet.env",
 		"file run/subnet.env.waiting",
 		"file lib/leases.json",
+		"file lib/wireguard.key",
 		"file run/weftd.sock",
 	}
 	before := n.command("ip", "-br", "addr")

@@ -184,7 +184,7 @@ func (c cleanup) saved() string { return filepath.Join(c.stateDir, "leases.json"
 
 // files finds what weftd keeps on disk.
 func (c cleanup) files(context.Context) findings {
-	return c.own([]string{c.subnetFile, c.subnetFile + ".waiting", c.saved()})
+	return c.own([]string{c.subnetFile, c.subnetFile + ".waiting", c.saved(), filepath.Join(c.stateDir, "wireguard.key")})
 }
 
 // own finds these files of weftd's, and its socket.
