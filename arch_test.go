@@ -114,6 +114,7 @@ var foreign = map[string][]string{
 	"github.com/containernetworking/plugins": {"cmd/weft", "lab/"},
 	"github.com/prometheus/client_golang":    {"network"},
 	"github.com/coreos/go-systemd/v22":       {"cmd/weftd"},
+	"github.com/strongswan/govici":           {"network/engine/ipsec"},
 	"github.com/spf13/cobra":                 {"cmd/"},
 	"github.com/spf13/pflag":                 {"cmd/"},
 	"golang.zx2c4.com/wireguard/conn":        {"network/engine/"},
