@@ -87,17 +87,25 @@ func (m machine) pack(archives []string, opts Options) error {
 // boot runs the guest to its end. Its time is counted by its instructions, one a nanosecond: nothing in it is late because
 // this machine is busy, and while it waits, no time passes here.
 func (m machine) boot(ctx context.Context) error {
+	files, err := os.Open(m.archive())
+	if err != nil {
+		return err
+	}
+	defer files.Close()
+	if err := os.Remove(m.archive()); err != nil { // it is large: whatever ends this process, it must not stay
+		return err
+	}
 	c := exec.CommandContext(ctx, "qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-cpu", "max",
-		"-smp", strconv.Itoa(m.cpus), "-m", strconv.Itoa(m.memory), "-kernel", m.kernel, "-initrd", m.archive(),
+		"-smp", strconv.Itoa(m.cpus), "-m", strconv.Itoa(m.memory), "-kernel", m.kernel, "-initrd", "/proc/self/fd/3",
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio", "-serial", "file:"+m.left(),
 		"-append", "console=ttyS0 quiet loglevel=1 panic=-1 oops=panic mitigations=off nokaslr random.trust_cpu=on cryptomgr.notests audit=0 apparmor=0 "+
 			"initcall_blacklist=crypto_kdf108_init,init_encrypted,jent_mod_init")
 	var errs strings.Builder
-	c.Stdout, c.Stderr = m.output, &errs
+	c.Stdout, c.Stderr, c.ExtraFiles = m.output, &errs, []*os.File{files}
 	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	runtime.LockOSThread() // the signal comes when the thread ends, not the process
 	defer runtime.UnlockOSThread()
-	err := c.Run()
+	err = c.Run()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

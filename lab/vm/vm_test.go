@@ -47,8 +47,9 @@ func TestRunEnds(t *testing.T) {
 		t.Parallel()
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		_, err := Run(ctx, Options{Command: "echo started; sleep 100000", Output: writer(func(text string) {
-			if strings.Contains(text, "started") {
+		said := ""
+		_, err := Run(ctx, Options{Command: "echo started; while :; do sleep 1000; done", Output: writer(func(text string) {
+			if said += text; strings.Contains(said, "started") {
 				cancel()
 			}
 		})})
