@@ -57,7 +57,7 @@ func (a *applier) apply(c Change) error {
 		return err
 	}
 	steps := []func(c Change) error{
-		a.dropEntries,
+		a.dropNarrow,
 		a.dropRivals,
 		a.putLinks,
 		func(Change) error { a.between(a.ctx); return nil },
@@ -67,6 +67,7 @@ func (a *applier) apply(c Change) error {
 		a.putPeers,
 		a.putRoutes,
 		a.dropWide,
+		a.dropEntries, // after routes, so that none misses what it still needs
 		a.dropPeers,
 		a.dropOthers,
 	}
@@ -189,11 +190,13 @@ func (a *applier) dropRoutes(c Change, which func(Route) bool) error {
 	})
 }
 
-// dropEntries takes routes, forwarding entries and neighbours away, but for wide routes.
+// dropNarrow takes away all routes but the wide ones.
+func (a *applier) dropNarrow(c Change) error {
+	return a.dropRoutes(c, func(r Route) bool { return !r.isWide() })
+}
+
+// dropEntries takes forwarding entries and neighbours away.
 func (a *applier) dropEntries(c Change) error {
-	if err := a.dropRoutes(c, func(r Route) bool { return !r.isWide() }); err != nil {
-		return err
-	}
 	err := drop(a, c.Drop.Forwards, func(f Forward) string { return f.Link }, func(w *writer, f Forward, index int) {
 		encodeNeigh(w, unix.RTM_DELNEIGH, 0, unix.AF_BRIDGE, index, f.Dst, f.MAC)
 	})
