@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"os/signal"
 	"syscall"
 
@@ -40,6 +41,7 @@ func move(ctx context.Context, args []string, stderr io.Writer) error {
 		return fmt.Errorf("weftd %s is started by weftd itself", moverCommand)
 	}
 	signal.Ignore(syscall.SIGPIPE) // who read the log may be gone
+	os.WriteFile("/proc/self/comm", []byte("weftd"), 0) // it would be that of a link of /proc; nothing depends on it
 	log, err := newLog(o, stderr)
 	if err != nil {
 		return err

@@ -126,6 +126,7 @@ func (c *Child) start() (*os.Process, error) {
 	}
 	defer file.Close()
 	cmd := exec.Command(c.command[0], c.command[1:]...)
+	cmd.Args[0] = os.Args[0] // what ps shows
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	cmd.ExtraFiles = []*os.File{file}
 	cmd.Dir = "/"
