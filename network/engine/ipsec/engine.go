@@ -44,13 +44,15 @@ func New(o Options) *Engine {
 	return &Engine{log: o.Log, charon: newCharon(o.Dir), wanted: map[string]kernel.Association{}}
 }
 
-// List adds the associations that charon was told of. Of one that a former agent has put, all that charon does not tell is missing: it
-// differs from what is wanted, and is left alone by Put all the same if it is that.
+// List adds the associations that charon was told of. It does not tell all of each: the rest is what was put, by this agent or by the one before,
+// which has left it in a file. Where that is lost too, an association differs from what is wanted, and Put leaves it alone all the same if
+// charon knows it by the name that it is wanted under.
 func (e *Engine) List(_ context.Context, s *kernel.State) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	v, err := e.charon.speak()
 	if errors.Is(err, errAbsent) {
+		clear(e.wanted)
 		return nil
 	} else if err != nil {
 		return err
@@ -60,8 +62,12 @@ func (e *Engine) List(_ context.Context, s *kernel.State) error {
 	if err != nil {
 		return err
 	}
+	e.remember()
+	put := e.wanted
+	e.wanted = map[string]kernel.Association{} // what charon has lost has to be put again
 	for _, c := range told {
-		if a, ok := e.wanted[c.name]; ok {
+		if a, ok := put[c.name]; ok {
+			e.wanted[c.name] = a
 			s.Associations.Add(a)
 		} else if c.ok {
 			s.Associations.Add(c.Association)
@@ -90,18 +96,25 @@ func (e *Engine) Put(ctx context.Context, s kernel.State) error {
 	if err != nil {
 		return err
 	}
+	known := map[kernel.AssociationKey][]string{}
+	for _, c := range told {
+		if c.ok {
+			known[c.Key()] = append(known[c.Key()], c.name)
+		}
+	}
 	var errs []error
 	for _, a := range inOrder(s.Associations) {
-		if err := e.put(v, a, told); err != nil {
+		if err := e.put(v, a, known[a.Key()]); err != nil {
 			errs = append(errs, fmt.Errorf("make %s: %w", a, err))
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, e.note())...)
 }
 
-func (e *Engine) put(v vici, a kernel.Association, told []connection) error {
+// put tells charon of one association. told are the names of those with the same peer that it knows.
+func (e *Engine) put(v vici, a kernel.Association, told []string) error {
 	name := nameOf(a)
-	known := slices.ContainsFunc(told, func(c connection) bool { return c.name == name })
+	known := slices.Contains(told, name)
 	if !known {
 		if err := v.load(name, a); err != nil {
 			return err
@@ -109,10 +122,10 @@ func (e *Engine) put(v vici, a kernel.Association, told []connection) error {
 	}
 	e.wanted[name] = a
 	var errs []error
-	for _, c := range told {
-		if c.name != name && c.ok && c.Key() == a.Key() {
-			delete(e.wanted, c.name)
-			errs = append(errs, v.unload(c.name))
+	for _, other := range told {
+		if other != name {
+			delete(e.wanted, other)
+			errs = append(errs, v.unload(other))
 		}
 	}
 	if !known && begins(a) {
@@ -158,7 +171,7 @@ func (e *Engine) Drop(ctx context.Context, s kernel.State) error {
 	if left == 0 && len(errs) == 0 {
 		errs = append(errs, e.charon.stop(ctx))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, e.note())...)
 }
 
 // inOrder sorts associations by device and peer.

@@ -184,3 +184,36 @@ func TestCharonThatEnds(t *testing.T) {
 		t.Errorf("error is %v", err)
 	}
 }
+
+func TestNote(t *testing.T) {
+	e := New(Options{Dir: t.TempDir()})
+	a := association()
+	e.wanted[nameOf(a)] = a
+	must(t, e.note())
+	if info, err := os.Stat(e.charon.noted()); err != nil || info.Mode() != 0o600 {
+		t.Errorf("the note is %v, %v: there are secrets in it", info, err)
+	}
+	again := New(Options{Dir: e.charon.dir})
+	again.remember()
+	if got := again.wanted[nameOf(a)]; got != a || len(again.wanted) != 1 {
+		t.Errorf("remembered %v", again.wanted)
+	}
+	must(t, os.WriteFile(e.charon.noted(), []byte(`[{"Link":`), 0o600))
+	third := New(Options{Dir: e.charon.dir})
+	if third.remember(); len(third.wanted) != 0 {
+		t.Errorf("remembered %v of a damaged note", third.wanted)
+	}
+}
+
+func FuzzParseNote(f *testing.F) {
+	for _, seed := range []string{"", "[]", `[{"Link":"flannel.esp","Own":"10.5.1.0/24"}]`, `[null]`, `{"a":1}`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for name, a := range parseNote(data) {
+			if name != nameOf(a) || !a.Peer.IsValid() {
+				t.Errorf("%q is %v", name, a)
+			}
+		}
+	})
+}
