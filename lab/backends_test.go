@@ -18,6 +18,7 @@ type way struct {
 	near     [2]string // devices by which peers in the same rack are reached, by family
 	far      [2]string // the same for another rack
 	overhead [2]int    // what its headers add to a pod's packet, by family of the underlay
+	block    int       // packets for a smaller uplink are of a multiple of it; 0: of any size
 	direct   bool      // peers in the same rack get whole packets of the underlay
 	foreign  bool      // what it makes is the operator's own: nobody repairs it
 }
@@ -56,7 +57,7 @@ func guestWays() []way {
 
 func wireguardWay() way {
 	wg := [2]string{"flannel-wg", "flannel-wg-v6"}
-	return way{name: "wireguard", config: `{"Type":"wireguard"}`, racks: 2, near: wg, far: wg, overhead: [2]int{60, 80}}
+	return way{name: "wireguard", config: `{"Type":"wireguard"}`, racks: 2, near: wg, far: wg, overhead: [2]int{60, 80}, block: 16}
 }
 
 func TestBackends(t *testing.T) { testBackends(t, hostWays()) }
@@ -212,6 +213,9 @@ func (w way) checkMTU(t *testing.T, l *Lab) {
 	}
 }
 
+// whole is the largest packet of the backend's that is not larger than size.
+func (w way) whole(size int) int { return size - size%max(w.block, 1) }
+
 // followed says what of a node has another MTU than it should.
 func followed(t *testing.T, n *Node, want int) error {
 	if s := nodeStatus(t, n); s.MTU != want || !s.Ready || !s.Kernel.InStep {
@@ -245,7 +249,7 @@ func (w way) held(t *testing.T, l *Lab) error {
 				if w.direct && n.Rack == peer.Rack {
 					fits = theirs
 				}
-				want := fmt.Sprintf(" mtu lock %d", fits)
+				want := fmt.Sprintf(" mtu lock %d", w.whole(fits))
 				route := find(lines, "route "+nodeSubnet(t, peer, i)+" ")
 				if route == "" || strings.Contains(route+" ", want+" ") != (theirs < own) || theirs >= own && strings.Contains(route, " mtu ") {
 					return fmt.Errorf("%s with %d to %s with %d: %q, want%s there: %t", n.Name, own, peer.Name, theirs, route, want, theirs < own)
@@ -271,7 +275,11 @@ func (w way) checkSizes(t *testing.T, l *Lab) {
 			must(t, err)
 			for i, f := range l.opts.Families {
 				name := fmt.Sprintf("%s %s (%d) to %s (%d)", f, from.Name, mine, to.Name, theirs)
-				if _, err := from.Ping(within(t, patience), to.Addrs[i], min(mine, theirs)); err != nil {
+				fits := mine
+				if mine != theirs {
+					fits = w.whole(min(mine, theirs))
+				}
+				if _, err := from.Ping(within(t, patience), to.Addrs[i], fits); err != nil {
 					t.Errorf("%s: largest packet: %v", name, err)
 				}
 				if err := from.exchange(within(t, patience), to, to.Addrs[i]); err != nil {

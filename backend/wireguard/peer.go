@@ -150,7 +150,16 @@ func (c contact) endpoints(public netip.Addr, port uint16) []netip.AddrPort {
 // route is the route to the peer's subnet of family f.
 func (b Backend) route(n *backend.Node, f subnet.Family, peer *subnet.Lease) kernel.Route {
 	dst := peer.Subnets[f].Masked()
-	return kernel.Route{Dst: dst, Metric: backend.Metric(dst), Link: b.devices[f], MTU: n.RouteMTU(f, peer, b.MTU)}
+	return kernel.Route{Dst: dst, Metric: backend.Metric(dst), Link: b.devices[f], MTU: b.routeMTU(n, f, peer)}
+}
+
+// padding is what WireGuard fills packets up to a multiple of.
+const padding = 16
+
+// routeMTU is Node.RouteMTU, such that packets do not become larger by being filled up: that is done up to this node's own MTU
+// where WireGuard is not the kernel's, and not up to the route's.
+func (b Backend) routeMTU(n *backend.Node, f subnet.Family, peer *subnet.Lease) int {
+	return n.RouteMTU(f, peer, b.MTU) &^ (padding - 1)
 }
 
 // interval is that of keepalives: what the config says, else one that keeps open a way that only one side can open.
