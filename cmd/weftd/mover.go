@@ -40,7 +40,7 @@ func move(ctx context.Context, args []string, stderr io.Writer) error {
 	if f.NArg() != 1 {
 		return fmt.Errorf("weftd %s is started by weftd itself", moverCommand)
 	}
-	signal.Ignore(syscall.SIGPIPE) // who read the log may be gone
+	signal.Ignore(syscall.SIGPIPE)                      // who read the log may be gone
 	os.WriteFile("/proc/self/comm", []byte("weftd"), 0) // it would be that of a link of /proc; nothing depends on it
 	log, err := newLog(o, stderr)
 	if err != nil {
