@@ -65,7 +65,10 @@ func (p plan) guarded() []string {
 		}
 		var s kernel.State
 		_ = w.b.Base(w.node, p.own, &s) // what is wrong is told by the plan
-		for name := range s.Links {
+		for name, l := range s.Links {
+			if l.XFRM != (kernel.XFRM{}) {
+				return nil // netfilter sees its packets at the uplink before they are encrypted; the device drops what has no keys by itself
+			}
 			devices = append(devices, name)
 		}
 	}
