@@ -2,6 +2,7 @@ package lab
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"strings"
 	"testing"
@@ -24,13 +25,16 @@ func checkRepair(t *testing.T, l *Lab, f Fault) {
 		t.Fatal(err)
 	}
 	settled(t, n)
-	changed := grown(changes, nodeStatus(t, n).Kernel.Changes)
-	for _, kind := range []string{"wireguard", "udp", "ipsec"} {
-		delete(changed, kind) // no listing shows what engines keep
-	}
-	if diff := cmp.Diff(kinds(repair.Gone), changed); diff != "" {
-		t.Errorf("changes of the kernel (-what was gone +what weftd changed):\n%s\ngone:\n%s", diff, repair.Gone)
-	}
+	eventually(t, "weftd to tell of the very changes that were needed", func() error {
+		changed := grown(changes, nodeStatus(t, n).Kernel.Changes)
+		for _, kind := range []string{"wireguard", "udp", "ipsec"} {
+			delete(changed, kind) // no listing shows what engines keep
+		}
+		if diff := cmp.Diff(kinds(repair.Gone), changed); diff != "" {
+			return fmt.Errorf("(-what was gone +what weftd changed):\n%s\ngone:\n%s", diff, repair.Gone)
+		}
+		return nil
+	})
 	if err := f.Do(n); err != nil {
 		t.Fatal(err)
 	}
