@@ -86,7 +86,7 @@ var arrows = []struct {
 	{"backend/", []string{"backend/", "subnet", "network/kernel"}},
 	{"network/engine/", []string{"network/engine/", "backend", "subnet", "network/kernel"}},
 	{"network/", []string{"backend", "subnet", "network/kernel", "network/masq"}},
-	{"cmd/internal/", []string{"cmd/internal/", "backend/", "subnet/", "network"}},
+	{"cmd/internal/", []string{"cmd/internal/", "backend/", "subnet/", "network", "network/kernel"}},
 	{"cmd/weft", []string{"subnet"}},
 	{"cmd/weftd", []string{"cmd/internal/", "backend", "network/", "subnet/"}},
 	{"cmd/weftctl", []string{"cmd/internal/", "backend", "network/", "subnet/", "lab/"}},
