@@ -129,7 +129,7 @@ func (r *Reader) Secret(key string) string {
 // Fault adds a mistake in the value of key to those that Done tells. why says what is wrong and what would be right; it shows
 // the value where that is no secret.
 func (r *Reader) Fault(key, why string) {
-	r.faults = append(r.faults, fmt.Errorf("Backend.%s: %s", key, why))
+	r.faults = append(r.faults, fmt.Errorf("%s: %s", "Backend."+key, why))
 }
 
 // Done ends the reading. The error joins all mistakes, each with its key, the value and what would be right; the
