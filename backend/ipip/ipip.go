@@ -57,35 +57,14 @@ func device(f subnet.Family) string {
 
 // Attrs announces the public addresses alone.
 func (b Backend) Attrs(n backend.Node) (subnet.Attrs, error) {
-	a, err := n.Announce(Kind)
-	if err != nil {
-		return subnet.Attrs{}, err
-	}
-	var errs []error
-	for _, f := range subnet.Families {
-		if n.Serves(f) {
-			errs = append(errs, b.check(n, f))
-		}
-	}
-	if err := errors.Join(errs...); err != nil {
-		return subnet.Attrs{}, err
-	}
-	return a, nil
+	return n.AnnounceTunnels(Kind, b.check(&n))
 }
 
 // Base adds the device of each family and its address, the first of the node's subnet, as a host address, so that no
 // route to the subnet comes with it. That of IPv4 has a local address, because packets for a tunnel without one would
 // go to tunl0, which the kernel makes by itself. None is bound to an uplink: outer packets go as routes say.
 func (b Backend) Base(n backend.Node, own subnet.Lease, s *kernel.State) error {
-	var errs []error
-	for _, f := range subnet.Families {
-		if !n.Serves(f) || !own.Subnets[f].IsValid() {
-			continue
-		}
-		if err := b.check(n, f); err != nil {
-			errs = append(errs, err)
-			continue
-		}
+	return n.AddTunnels(&own, b.check(&n), func(f subnet.Family) {
 		u := n.Uplinks[f]
 		tunnel := kernel.Tunnel{Local: u.Addr}
 		if f == subnet.Inet6 {
@@ -93,22 +72,15 @@ func (b Backend) Base(n backend.Node, own subnet.Lease, s *kernel.State) error {
 		}
 		s.Links.Add(kernel.Link{Name: device(f), MTU: b.MTU(u), Up: true, Tunnel: tunnel})
 		s.Addrs.Add(kernel.Addr{Link: device(f), Prefix: netip.PrefixFrom(own.Subnets[f].Masked().Addr(), f.Bits())})
-	}
-	return errors.Join(errs...)
+	})
 }
 
-// check tells whether there can be a device of family f on n.
-func (b Backend) check(n backend.Node, f subnet.Family) error {
-	// Pods have one MTU, so that the device of IPv4 must suit IPv6 too.
-	least, what := 68, "IPv4" // RFC 791
-	if n.Networks[subnet.Inet6].Enabled() {
-		least, what = backend.MinMTUInet6, "IPv6 in the pods"
+// check tells of a family whether there can be a device on n.
+func (b Backend) check(n *backend.Node) func(subnet.Family) error {
+	return func(f subnet.Family) error {
+		u := n.Uplinks[f]
+		return n.CheckTunnel(Kind, f, b.MTU(u), b.Overhead(u.Addr), "the uplink's MTU")
 	}
-	if u := n.Uplinks[f]; b.MTU(u) < least {
-		return fmt.Errorf("%s ipip over %s would carry packets of %d bytes at most and %s needs %d: the uplink's MTU must be %d or more",
-			f, u.Link, b.MTU(u), what, least, least+b.Overhead(u.Addr))
-	}
-	return nil
 }
 
 // Peer adds, for each family, a route to the peer's subnet through our device, which says where the outer packets go: by

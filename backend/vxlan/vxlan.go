@@ -4,7 +4,6 @@
 package vxlan
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 
@@ -100,19 +99,14 @@ func (Backend) Like(data [2]string) string {
 
 // Attrs announces the VNI and the MAC of each family's device. A MAC that the lease carries already is kept.
 func (b Backend) Attrs(n backend.Node) (subnet.Attrs, error) {
-	a, err := n.Announce(Kind)
+	a, err := n.AnnounceTunnels(Kind, b.check(&n))
 	if err != nil {
 		return subnet.Attrs{}, err
 	}
-	var errs []error
 	for _, f := range subnet.Families {
 		if n.Serves(f) {
-			errs = append(errs, b.check(n, f))
 			a.Data[f] = b.data(b.mac(&n, f))
 		}
-	}
-	if err := errors.Join(errs...); err != nil {
-		return subnet.Attrs{}, err
 	}
 	return a, nil
 }
@@ -120,15 +114,7 @@ func (b Backend) Attrs(n backend.Node) (subnet.Attrs, error) {
 // Base adds the device of each family and its address, the first of the node's subnet, as a host address, so that
 // no route to the subnet comes with it.
 func (b Backend) Base(n backend.Node, own subnet.Lease, s *kernel.State) error {
-	var errs []error
-	for _, f := range subnet.Families {
-		if !n.Serves(f) || !own.Subnets[f].IsValid() {
-			continue
-		}
-		if err := b.check(n, f); err != nil {
-			errs = append(errs, err)
-			continue
-		}
+	return n.AddTunnels(&own, b.check(&n), func(f subnet.Family) {
 		u := n.Uplinks[f]
 		s.Links.Add(kernel.Link{
 			Name: b.devices[f],
@@ -140,29 +126,22 @@ func (b Backend) Base(n backend.Node, own subnet.Lease, s *kernel.State) error {
 			},
 		})
 		s.Addrs.Add(kernel.Addr{Link: b.devices[f], Prefix: netip.PrefixFrom(own.Subnets[f].Masked().Addr(), f.Bits())})
-	}
-	return errors.Join(errs...)
+	})
 }
 
 // nameMax is the length of a device's name that the kernel takes, IFNAMSIZ less the zero at the end.
 const nameMax = 15
 
-// check tells whether there can be a device of family f on n.
-func (b Backend) check(n backend.Node, f subnet.Family) error {
-	if name := b.devices[f]; len(name) > nameMax {
-		return fmt.Errorf("%s vxlan needs a device %s, and the kernel takes names of %d bytes: Backend.VNI must be a smaller number",
-			f, name, nameMax)
+// check tells of a family whether there can be a device on n.
+func (b Backend) check(n *backend.Node) func(subnet.Family) error {
+	return func(f subnet.Family) error {
+		if name := b.devices[f]; len(name) > nameMax {
+			return fmt.Errorf("%s vxlan needs a device %s, and the kernel takes names of %d bytes: Backend.VNI must be a smaller number",
+				f, name, nameMax)
+		}
+		u := n.Uplinks[f]
+		return n.CheckTunnel(Kind, f, b.MTU(u), b.Overhead(u.Addr), "the uplink's MTU and Backend.MTU")
 	}
-	// Pods have one MTU, so that the device of IPv4 must suit IPv6 too.
-	least, what := 68, "IPv4" // RFC 791; ETH_MIN_MTU of the kernel
-	if n.Networks[subnet.Inet6].Enabled() {
-		least, what = backend.MinMTUInet6, "IPv6 in the pods"
-	}
-	if u := n.Uplinks[f]; b.MTU(u) < least {
-		return fmt.Errorf("%s vxlan over %s would carry packets of %d bytes at most and %s needs %d: "+
-			"the uplink's MTU and Backend.MTU must be %d or more", f, u.Link, b.MTU(u), what, least, least+b.Overhead(u.Addr))
-	}
-	return nil
 }
 
 // Overhead is 50 bytes over IPv4 and 70 over IPv6.

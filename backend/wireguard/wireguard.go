@@ -6,7 +6,6 @@ package wireguard
 import (
 	"cmp"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"net/netip"
 
@@ -105,7 +104,7 @@ func parseSecret(text string) (kernel.Key, error) {
 
 // Attrs announces the public key and the port of each family's device.
 func (b Backend) Attrs(n backend.Node) (subnet.Attrs, error) {
-	a, err := n.Announce(Kind)
+	a, err := n.AnnounceTunnels(Kind, b.check(&n))
 	if err != nil {
 		return subnet.Attrs{}, err
 	}
@@ -113,15 +112,10 @@ func (b Backend) Attrs(n backend.Node) (subnet.Attrs, error) {
 	if err != nil {
 		return subnet.Attrs{}, err
 	}
-	var errs []error
 	for _, f := range subnet.Families {
 		if n.Serves(f) {
-			errs = append(errs, b.check(&n, f))
 			a.Data[f] = announce(public, b.ports[f], n.Uplinks[f])
 		}
-	}
-	if err := errors.Join(errs...); err != nil {
-		return subnet.Attrs{}, err
 	}
 	return a, nil
 }
@@ -132,22 +126,13 @@ func (b Backend) Base(n backend.Node, own subnet.Lease, s *kernel.State) error {
 	if n.WireGuardKey == (kernel.Key{}) {
 		return errNoKey
 	}
-	var errs []error
-	for _, f := range subnet.Families {
-		if !n.Serves(f) || !own.Subnets[f].IsValid() {
-			continue
-		}
-		if err := b.check(&n, f); err != nil {
-			errs = append(errs, err)
-			continue
-		}
+	return n.AddTunnels(&own, b.check(&n), func(f subnet.Family) {
 		s.Links.Add(kernel.Link{
 			Name: b.devices[f], MTU: b.deviceMTU(n, f), Up: true,
 			WireGuard: kernel.WireGuard{PrivateKey: n.WireGuardKey, Port: b.ports[f]},
 		})
 		s.Addrs.Add(kernel.Addr{Link: b.devices[f], Prefix: netip.PrefixFrom(own.Subnets[f].Masked().Addr(), f.Bits())})
-	}
-	return errors.Join(errs...)
+	})
 }
 
 // deviceMTU is that of the device of family f: one device for both carries what fits over either uplink.
@@ -158,23 +143,18 @@ func (b Backend) deviceMTU(n backend.Node, f subnet.Family) int {
 	return backend.MTU(b, n)
 }
 
-// check tells whether there can be a device for family f on n.
-func (b Backend) check(n *backend.Node, f subnet.Family) error {
-	for _, outer := range subnet.Families {
-		if b.mode == [...]mode{byInet, byInet6}[outer] && !n.Uplinks[outer].Valid() {
-			return fmt.Errorf("Backend.Mode: %q needs nodes with %s addresses, and this one has none; separate or auto would do", string(b.mode), outer)
+// check tells of a family whether there can be a device for it on n.
+func (b Backend) check(n *backend.Node) func(subnet.Family) error {
+	return func(f subnet.Family) error {
+		for _, outer := range subnet.Families {
+			if b.mode == [...]mode{byInet, byInet6}[outer] && !n.Uplinks[outer].Valid() {
+				return fmt.Errorf("Backend.Mode: %q needs nodes with %s addresses, and this one has none; separate or auto would do", string(b.mode), outer)
+			}
 		}
+		u := n.Uplinks[f]
+		settings := fmt.Sprintf("the uplink's MTU (%d) and Backend.MTU (%d)", u.MTU, cmp.Or(b.mtu, u.MTU))
+		return n.CheckTunnel(Kind, f, b.MTU(u), b.overhead(u), settings)
 	}
-	// Pods have one MTU, so that the device of IPv4 must suit IPv6 too.
-	least, what := 68, "IPv4" // RFC 791
-	if n.Networks[subnet.Inet6].Enabled() {
-		least, what = backend.MinMTUInet6, "IPv6 in the pods"
-	}
-	if u := n.Uplinks[f]; b.MTU(u) < least {
-		return fmt.Errorf("Backend.MTU: %s wireguard over %s would carry packets of %d bytes at most and %s needs %d: "+
-			"the uplink's MTU (%d) and Backend.MTU (%d) must be %d or more", f, u.Link, b.MTU(u), what, least, u.MTU, cmp.Or(b.mtu, u.MTU), least+b.overhead(u))
-	}
-	return nil
 }
 
 // Overhead is 60 bytes over IPv4 and 80 over IPv6.

@@ -49,8 +49,8 @@ func skips(kernel, dir string, everything bool) string {
 	}, "|")
 }
 
-// TestGuests runs all tests with the prefix, each package's in a machine of its own.
-func TestGuests(t *testing.T) {
+// TestMachines runs all tests with the prefix, each package's in a machine of its own.
+func TestMachines(t *testing.T) {
 	packages, err := find(os.DirFS(root))
 	if err != nil {
 		t.Fatal(err)
