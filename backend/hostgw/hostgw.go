@@ -4,7 +4,6 @@
 package hostgw
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -36,31 +35,15 @@ func (Backend) Base(backend.Node, subnet.Lease, *kernel.State) error { return ni
 
 // Peer adds a route to each subnet of the peer, through its public address on the uplink.
 func (Backend) Peer(n backend.Node, peer subnet.Lease, s *kernel.State) error {
-	shared, err := n.Shared(&peer)
-	if err != nil {
-		return backend.Explain(peer, err)
-	}
-	var add kernel.State
-	var errs []error
-	for _, f := range subnet.Families {
-		if !shared[f] {
-			continue
-		}
+	return n.AddPeer(&peer, s, func(f subnet.Family, more *kernel.State) error {
 		u, public := n.Uplinks[f], peer.PublicIP[f]
 		if !u.Reaches(public) {
-			errs = append(errs, fmt.Errorf("%s PublicIP %s is behind a router, and host-gw needs all nodes on one link: %s reaches %s",
-				f, public, u.Link, networks(u.OnLink)))
-			continue
+			return fmt.Errorf("%s PublicIP %s is behind a router, and host-gw needs all nodes on one link: %s reaches %s",
+				f, public, u.Link, networks(u.OnLink))
 		}
-		add.Routes.Add(n.Direct(f, &peer))
-	}
-	if err := errors.Join(errs...); err != nil {
-		return backend.Explain(peer, err)
-	}
-	if err := backend.Merge(s, add); err != nil {
-		return backend.Explain(peer, err)
-	}
-	return nil
+		more.Routes.Add(n.Direct(f, &peer))
+		return nil
+	})
 }
 
 // networks lists what an uplink reaches without a gateway.

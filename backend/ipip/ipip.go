@@ -5,7 +5,6 @@
 package ipip
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 
@@ -57,59 +56,34 @@ func device(f subnet.Family) string {
 
 // Attrs announces the public addresses alone.
 func (b Backend) Attrs(n backend.Node) (subnet.Attrs, error) {
-	return n.AnnounceTunnels(Kind, b.check(&n))
+	return n.AnnounceTunnels(Kind, n.TunnelCheck(Kind, b))
 }
 
 // Base adds the device of each family and its address, the first of the node's subnet, as a host address, so that no
 // route to the subnet comes with it. That of IPv4 has a local address, because packets for a tunnel without one would
 // go to tunl0, which the kernel makes by itself. None is bound to an uplink: outer packets go as routes say.
 func (b Backend) Base(n backend.Node, own subnet.Lease, s *kernel.State) error {
-	return n.AddTunnels(&own, b.check(&n), func(f subnet.Family) {
+	return n.AddTunnels(&own, s, n.TunnelCheck(Kind, b), func(f subnet.Family) kernel.Link {
 		u := n.Uplinks[f]
 		tunnel := kernel.Tunnel{Local: u.Addr}
 		if f == subnet.Inet6 {
 			tunnel.Local = netip.IPv6Unspecified()
 		}
-		s.Links.Add(kernel.Link{Name: device(f), MTU: b.MTU(u), Up: true, Tunnel: tunnel})
-		s.Addrs.Add(kernel.Addr{Link: device(f), Prefix: netip.PrefixFrom(own.Subnets[f].Masked().Addr(), f.Bits())})
+		return kernel.Link{Name: device(f), MTU: b.MTU(u), Up: true, Tunnel: tunnel}
 	})
-}
-
-// check tells of a family whether there can be a device on n.
-func (b Backend) check(n *backend.Node) func(subnet.Family) error {
-	return func(f subnet.Family) error {
-		u := n.Uplinks[f]
-		return n.CheckTunnel(Kind, f, b.MTU(u), b.Overhead(u.Addr), "the uplink's MTU")
-	}
 }
 
 // Peer adds, for each family, a route to the peer's subnet through our device, which says where the outer packets go: by
 // its gateway, as flannel's does, or in IPv6 by itself. With DirectRouting a peer on the uplink's own link gets a plain route instead.
 func (b Backend) Peer(n backend.Node, peer subnet.Lease, s *kernel.State) error {
-	shared, err := n.Shared(&peer)
-	if err != nil {
-		return backend.Explain(peer, err)
-	}
-	var routes [2]kernel.Route
-	var errs []error
-	for _, f := range subnet.Families {
-		if !shared[f] {
-			continue
+	return n.AddPeer(&peer, s, func(f subnet.Family, more *kernel.State) error {
+		r := b.route(&n, f, &peer)
+		if other, ok := s.Routes[r.Key()]; ok && other != r {
+			return fmt.Errorf("%s: the subnet is another peer's too: %s", f, other)
 		}
-		routes[f] = b.route(&n, f, &peer)
-		if other, ok := s.Routes[routes[f].Key()]; ok && other != routes[f] {
-			errs = append(errs, fmt.Errorf("%s: the subnet is another peer's too: %s", f, other))
-		}
-	}
-	if len(errs) > 0 {
-		return backend.Explain(peer, errors.Join(errs...))
-	}
-	for _, f := range subnet.Families {
-		if shared[f] {
-			s.Routes.Add(routes[f])
-		}
-	}
-	return nil
+		more.Routes.Add(r)
+		return nil
+	})
 }
 
 // route returns the route to the peer in family f.

@@ -5,7 +5,6 @@ package ipsec
 
 import (
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"net/netip"
 
@@ -104,55 +103,29 @@ func (b Backend) id(f subnet.Family) uint32 {
 
 // Attrs announces the public addresses alone.
 func (b Backend) Attrs(n backend.Node) (subnet.Attrs, error) {
-	return n.AnnounceTunnels(Kind, b.check(&n))
+	return n.AnnounceTunnels(Kind, n.TunnelCheck(Kind, b))
 }
 
 // Base adds the device of each family and its address, the first of the node's subnet: what the node itself sends to pods comes
 // from the subnet then, and so goes through the tunnel.
 func (b Backend) Base(n backend.Node, own subnet.Lease, s *kernel.State) error {
-	return n.AddTunnels(&own, b.check(&n), func(f subnet.Family) {
-		s.Links.Add(kernel.Link{Name: b.device(f), MTU: b.MTU(n.Uplinks[f]), Up: true, XFRM: kernel.XFRM{ID: b.id(f)}})
-		s.Addrs.Add(kernel.Addr{Link: b.device(f), Prefix: netip.PrefixFrom(own.Subnets[f].Masked().Addr(), f.Bits())})
+	return n.AddTunnels(&own, s, n.TunnelCheck(Kind, b), func(f subnet.Family) kernel.Link {
+		return kernel.Link{Name: b.device(f), MTU: b.MTU(n.Uplinks[f]), Up: true, XFRM: kernel.XFRM{ID: b.id(f)}}
 	})
-}
-
-// check tells of a family whether there can be a device on n.
-func (b Backend) check(n *backend.Node) func(subnet.Family) error {
-	return func(f subnet.Family) error {
-		u := n.Uplinks[f]
-		return n.CheckTunnel(Kind, f, b.MTU(u), b.Overhead(u.Addr), "the uplink's MTU")
-	}
 }
 
 // Peer adds, for each family, an association with the peer and a route to its subnet through our device.
 func (b Backend) Peer(n backend.Node, peer subnet.Lease, s *kernel.State) error {
-	shared, err := n.Shared(&peer)
-	if err != nil {
-		return backend.Explain(peer, err)
-	}
-	var add kernel.State
-	var errs []error
-	for _, f := range subnet.Families {
-		if !shared[f] {
-			continue
-		}
-		u, dst := n.Uplinks[f], peer.Subnets[f].Masked()
-		own := n.Subnets[f]
+	return n.AddPeer(&peer, s, func(f subnet.Family, more *kernel.State) error {
+		u, own, dst := n.Uplinks[f], n.Subnets[f], peer.Subnets[f].Masked()
 		if !own.IsValid() {
-			errs = append(errs, fmt.Errorf("this node has no %s subnet", f))
-			continue
+			return fmt.Errorf("this node has no %s subnet", f)
 		}
-		add.Associations.Add(kernel.Association{Link: b.device(f), ID: b.id(f), Own: own.Masked(), Peer: dst, Local: u.Addr, Remote: peer.PublicIP[f],
+		more.Associations.Add(kernel.Association{Link: b.device(f), ID: b.id(f), Own: own.Masked(), Peer: dst, Local: u.Addr, Remote: peer.PublicIP[f],
 			Self: u.Public, Encap: b.encap, Proposal: b.proposal.text, PSK: b.psk})
-		add.Routes.Add(kernel.Route{Dst: dst, Metric: backend.Metric(dst), Link: b.device(f), MTU: n.RouteMTU(f, &peer, b.MTU)})
-	}
-	if err := errors.Join(errs...); err != nil {
-		return backend.Explain(peer, err)
-	}
-	if err := backend.Merge(s, add); err != nil {
-		return backend.Explain(peer, err)
-	}
-	return nil
+		more.Routes.Add(kernel.Route{Dst: dst, Metric: backend.Metric(dst), Link: b.device(f), MTU: n.RouteMTU(f, &peer, b.MTU)})
+		return nil
+	})
 }
 
 // Overhead is what ESP with the proposal adds at most, with the outer header: 57 bytes over IPv4 with the default one, 77 over IPv6, and 8 more

@@ -60,48 +60,28 @@ func (b Backend) Agreed() string { return fmt.Sprintf("port %d", b.port) }
 
 // Attrs announces the public addresses alone.
 func (b Backend) Attrs(n backend.Node) (subnet.Attrs, error) {
-	return n.AnnounceTunnels(Kind, b.check(&n))
+	return n.AnnounceTunnels(Kind, n.TunnelCheck(Kind, b))
 }
 
 // Base adds the device of each family, its address, the first of the node's subnet, as a host address, and that what arrives
 // at the port goes into the device.
 func (b Backend) Base(n backend.Node, own subnet.Lease, s *kernel.State) error {
-	return n.AddTunnels(&own, b.check(&n), func(f subnet.Family) {
-		u, first := n.Uplinks[f], own.Subnets[f].Masked()
-		s.Links.Add(kernel.Link{Name: b.devices[f], MTU: b.MTU(u), Up: true, TUN: true})
-		s.Addrs.Add(kernel.Addr{Link: b.devices[f], Prefix: netip.PrefixFrom(first.Addr(), f.Bits())})
-		s.Datagrams.Add(kernel.Datagram{Link: b.devices[f], Local: netip.AddrPortFrom(u.Addr, b.port), Subnet: first})
-	})
-}
-
-// check tells of a family whether there can be a device on n.
-func (b Backend) check(n *backend.Node) func(subnet.Family) error {
-	return func(f subnet.Family) error {
+	return n.AddTunnels(&own, s, n.TunnelCheck(Kind, b), func(f subnet.Family) kernel.Link {
 		u := n.Uplinks[f]
-		return n.CheckTunnel(Kind, f, b.MTU(u), b.Overhead(u.Addr), "the uplink's MTU")
-	}
+		s.Datagrams.Add(kernel.Datagram{Link: b.devices[f], Local: netip.AddrPortFrom(u.Addr, b.port), Subnet: own.Subnets[f].Masked()})
+		return kernel.Link{Name: b.devices[f], MTU: b.MTU(u), Up: true, TUN: true}
+	})
 }
 
 // Peer adds for each family a route to the peer's subnet by the device, and where the packets go from there.
 func (b Backend) Peer(n backend.Node, peer subnet.Lease, s *kernel.State) error {
-	shared, err := n.Shared(&peer)
-	if err != nil {
-		return backend.Explain(peer, err)
-	}
-	var add kernel.State
-	for _, f := range subnet.Families {
-		if !shared[f] {
-			continue
-		}
+	return n.AddPeer(&peer, s, func(f subnet.Family, more *kernel.State) error {
 		dst := peer.Subnets[f].Masked()
-		add.Routes.Add(kernel.Route{Dst: dst, Metric: backend.Metric(dst), Link: b.devices[f], MTU: n.RouteMTU(f, &peer, b.MTU)})
-		add.Datagrams.Add(kernel.Datagram{Link: b.devices[f], Local: netip.AddrPortFrom(n.Uplinks[f].Addr, b.port), Subnet: dst,
+		more.Routes.Add(kernel.Route{Dst: dst, Metric: backend.Metric(dst), Link: b.devices[f], MTU: n.RouteMTU(f, &peer, b.MTU)})
+		more.Datagrams.Add(kernel.Datagram{Link: b.devices[f], Local: netip.AddrPortFrom(n.Uplinks[f].Addr, b.port), Subnet: dst,
 			Remote: netip.AddrPortFrom(peer.PublicIP[f], b.port)})
-	}
-	if err := backend.Merge(s, add); err != nil {
-		return backend.Explain(peer, err)
-	}
-	return nil
+		return nil
+	})
 }
 
 // Overhead is 28 bytes over IPv4 and 48 over IPv6.

@@ -114,9 +114,9 @@ func (b Backend) Attrs(n backend.Node) (subnet.Attrs, error) {
 // Base adds the device of each family and its address, the first of the node's subnet, as a host address, so that
 // no route to the subnet comes with it.
 func (b Backend) Base(n backend.Node, own subnet.Lease, s *kernel.State) error {
-	return n.AddTunnels(&own, b.check(&n), func(f subnet.Family) {
+	return n.AddTunnels(&own, s, b.check(&n), func(f subnet.Family) kernel.Link {
 		u := n.Uplinks[f]
-		s.Links.Add(kernel.Link{
+		return kernel.Link{
 			Name: b.devices[f],
 			MAC:  b.mac(&n, f),
 			MTU:  b.MTU(u),
@@ -124,8 +124,7 @@ func (b Backend) Base(n backend.Node, own subnet.Lease, s *kernel.State) error {
 			VXLAN: kernel.VXLAN{
 				VNI: uint32(b.vni), Port: uint16(b.port), Local: u.Addr, Parent: u.Link, Learning: b.learning, GBP: b.gbp,
 			},
-		})
-		s.Addrs.Add(kernel.Addr{Link: b.devices[f], Prefix: netip.PrefixFrom(own.Subnets[f].Masked().Addr(), f.Bits())})
+		}
 	})
 }
 

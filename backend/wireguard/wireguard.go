@@ -126,12 +126,11 @@ func (b Backend) Base(n backend.Node, own subnet.Lease, s *kernel.State) error {
 	if n.WireGuardKey == (kernel.Key{}) {
 		return errNoKey
 	}
-	return n.AddTunnels(&own, b.check(&n), func(f subnet.Family) {
-		s.Links.Add(kernel.Link{
+	return n.AddTunnels(&own, s, b.check(&n), func(f subnet.Family) kernel.Link {
+		return kernel.Link{
 			Name: b.devices[f], MTU: b.deviceMTU(n, f), Up: true,
 			WireGuard: kernel.WireGuard{PrivateKey: n.WireGuardKey, Port: b.ports[f]},
-		})
-		s.Addrs.Add(kernel.Addr{Link: b.devices[f], Prefix: netip.PrefixFrom(own.Subnets[f].Masked().Addr(), f.Bits())})
+		}
 	})
 }
 
