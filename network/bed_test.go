@@ -15,7 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weft-network/weft/backend"
+	"github.com/weft-network/weft/backend/extension"
 	"github.com/weft-network/weft/backend/hostgw"
+	"github.com/weft-network/weft/backend/ipsec"
 	"github.com/weft-network/weft/backend/vxlan"
 	"github.com/weft-network/weft/backend/wireguard"
 	"github.com/weft-network/weft/network/kernel"
@@ -79,6 +81,10 @@ func backends(kind, config string) (backend.Backend, []string, error) {
 		return hostgw.New(config)
 	case wireguard.Kind:
 		return wireguard.New(config)
+	case ipsec.Kind:
+		return ipsec.New(config)
+	case extension.Kind:
+		return extension.New(config)
 	}
 	return nil, nil, fmt.Errorf("backend %q is unknown", kind)
 }

@@ -144,6 +144,11 @@ func (p plan) serve(l subnet.Lease, s *kernel.State) (by *way, hindrance, err er
 		by = m.way
 		break
 	}
+	for i := len(list) - 2; by == nil && i >= 0; i-- { // one that has not answered yet is better than none
+		if m := list[i]; !p.inContact(m, l) && m.b.Peer(m.node, m.lease(l), s) == nil {
+			by, errs = m.way, errs[:i]
+		}
+	}
 	if by == nil {
 		return nil, nil, errors.Join(errs...)
 	}
