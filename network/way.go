@@ -191,20 +191,23 @@ func (a *Agent) formerWays(own subnet.Lease) []way {
 			continue
 		}
 		w.announced = true
-		if x.Silent && a.isConfigured(&w) {
-			w.Agreed = backend.Agreed(a.configured())
-		}
 		ways = append(ways, w)
 	}
 	a.report.warn(a.o.Log, "former ways", texts(errors.Join(errs...)))
 	return ways
 }
 
-// again makes a way of this node from what its lease says of it.
+// again makes a way of this node from what its lease says of it. That of the config is made from the config, which has the secrets that
+// the lease does not say.
 func (a *Agent) again(x subnet.Way) (way, error) {
 	config := x.Config
-	if x.Silent {
+	switch {
+	case a.isConfigured(x):
+		config = a.loop.config.BackendConfig
+	case x.Silent:
 		config = a.likely(x.Backend, x.Data)
+	case x.Partial:
+		return way{}, errors.New("the lease does not hold its secrets")
 	}
 	b, _, err := a.o.Backend(x.Backend, config)
 	if err != nil {
@@ -212,14 +215,7 @@ func (a *Agent) again(x subnet.Way) (way, error) {
 	}
 	w := newWay(x.Backend, config, b)
 	w.Data, w.Suffix, w.Leaving = x.Data, x.Suffix, x.Leaving
-	switch l := a.loop.config; {
-	case x.Silent:
-		return w, nil
-	case x.Backend == l.Backend && x.Agreed == backend.Agreed(a.configured()):
-		w.Agreed = x.Agreed // the config has what the lease does not say
-	case x.Partial:
-		return way{}, errors.New("the lease does not hold its secrets")
-	case w.Agreed != x.Agreed:
+	if !x.Silent && w.Agreed != x.Agreed {
 		return way{}, fmt.Errorf("this version takes it for %s", &w)
 	}
 	w.b, err = renamed(b, w.Suffix)
@@ -235,10 +231,16 @@ func (a *Agent) configured() backend.Backend {
 	return b
 }
 
-// isConfigured tells whether a way of which a lease says nothing but type and data may be that of the config.
-func (a *Agent) isConfigured(w *way) bool {
+// isConfigured tells whether a way that a lease says is that of the config, or may be where the lease says nothing but type and data.
+func (a *Agent) isConfigured(x subnet.Way) bool {
 	b := a.configured()
-	return b != nil && w.Backend == a.loop.config.Backend && fits(b, w.Data)
+	if b == nil || x.Backend != a.loop.config.Backend {
+		return false
+	}
+	if x.Silent {
+		return fits(b, x.Data)
+	}
+	return x.Agreed == backend.Agreed(b)
 }
 
 // fits tells whether a node that announces data may have agreed to the same as b.
