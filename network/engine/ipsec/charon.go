@@ -48,6 +48,20 @@ func (c *charon) speak() (vici, error) {
 	return vici{s}, nil
 }
 
+// told begins a conversation, and asks what charon was told of. The caller closes the conversation where there is no error.
+func (c *charon) told() (vici, []connection, error) {
+	v, err := c.speak()
+	if err != nil {
+		return vici{}, nil, err
+	}
+	all, err := v.connections()
+	if err != nil {
+		v.Close()
+		return vici{}, nil, err
+	}
+	return v, all, nil
+}
+
 // start starts charon where it does not run, in the network namespace of the calling thread, and waits until it answers.
 func (c *charon) start(ctx context.Context) error {
 	c.mu.Lock()

@@ -50,18 +50,14 @@ func New(o Options) *Engine {
 func (e *Engine) List(_ context.Context, s *kernel.State) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	v, err := e.charon.speak()
+	v, told, err := e.charon.told()
 	if errors.Is(err, errAbsent) {
 		clear(e.wanted)
 		return nil
 	} else if err != nil {
 		return err
 	}
-	defer v.Close()
-	told, err := v.connections()
-	if err != nil {
-		return err
-	}
+	v.Close()
 	e.remember()
 	put := e.wanted
 	e.wanted = map[string]kernel.Association{} // what charon has lost has to be put again
@@ -87,15 +83,11 @@ func (e *Engine) Put(ctx context.Context, s kernel.State) error {
 	if err := e.charon.start(ctx); err != nil {
 		return err
 	}
-	v, err := e.charon.speak()
+	v, told, err := e.charon.told()
 	if err != nil {
 		return err
 	}
 	defer v.Close()
-	told, err := v.connections()
-	if err != nil {
-		return err
-	}
 	known := map[kernel.AssociationKey][]string{}
 	for _, c := range told {
 		if c.ok {
@@ -144,7 +136,7 @@ func (e *Engine) Drop(ctx context.Context, s kernel.State) error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	v, err := e.charon.speak()
+	v, told, err := e.charon.told()
 	if errors.Is(err, errAbsent) {
 		clear(e.wanted)
 		return nil
@@ -152,10 +144,6 @@ func (e *Engine) Drop(ctx context.Context, s kernel.State) error {
 		return err
 	}
 	defer v.Close()
-	told, err := v.connections()
-	if err != nil {
-		return err
-	}
 	var errs []error
 	left := 0
 	for _, c := range told {
