@@ -254,7 +254,7 @@ func (g *guarded) testRequests(t *testing.T) {
 		{"event deleted", "pod", request{"DELETE", "/api/v1/namespaces/default/events/own", "", ""}, "its own Node only"},
 		{"own annotations removed", "pod", merge(node, `{"metadata":{"annotations":{"flannel.alpha.coreos.com/public-ip":null}}}`), ""},
 	}
-	for _, name := range []string{"kube-subnet-manager", "backend-type", "backend-data", "backend-v6-data", "public-ip", "public-ipv6", "weft-contest"} {
+	for _, name := range []string{"kube-subnet-manager", "backend-type", "backend-data", "backend-v6-data", "public-ip", "public-ipv6", "uplink-mtu", "weft-ways", "weft-contest"} {
 		tests = append(tests, struct {
 			name  string
 			token string
