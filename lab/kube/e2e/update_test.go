@@ -27,8 +27,8 @@ func TestUpdate(t *testing.T) {
 		name string
 		test func(*testing.T, *update)
 	}{
-		{"restart", testRolloutRestart}, {"version", testNewVersion}, {"MTU", testNewMTU}, {"masquerade", testNewMasquerade},
-		{"cni-conf", testNewConflist}, {"refused", testRefused},
+		{"restart", testRolloutRestart}, {"version", testNewVersion}, {"MTU", testNewMTU}, {"overlay", testNewOverlay},
+		{"masquerade", testNewMasquerade}, {"cni-conf", testNewConflist}, {"refused", testRefused},
 	} {
 		t.Run(s.name, func(t *testing.T) {
 			talking, stream := converse(t, u.pods...), newStream(t, u.pods[0], u.pods[2])
@@ -167,8 +167,24 @@ func testNewMTU(t *testing.T, u *update) {
 	u.onNodes(t, "FLANNEL_MTU=1330", "cat", "/run/flannel/subnet.env")
 }
 
+// testNewOverlay moves the cluster to another VNI. What comes after it moves it back.
+func testNewOverlay(t *testing.T, u *update) {
+	u.configure(t, netConf("", `, "VNI": 2`))
+	u.onNodes(t, "vxlan id 2 ", "ip", "-d", "link", "show", "flannel.2")
+	u.onNodes(t, "vxlan id 2 ", "ip", "-d", "link", "show", "flannel-v6.2")
+	for _, n := range u.Nodes {
+		eventually(t, "the former devices of "+n.Name()+" to go", func() error {
+			if out, err := n.Run("sh", "-c", "! ip -o link | grep -E 'flannel(-v6)?[.]1:'"); err != nil {
+				return errors.New(out)
+			}
+			return nil
+		})
+	}
+}
+
 func testNewMasquerade(t *testing.T, u *update) {
 	u.configure(t, netConf(`, "NoMasquerade": ["198.51.100.0/24"]`, ""))
+	u.onNodes(t, "vxlan id 1 ", "ip", "-d", "link", "show", "flannel.1")
 	u.onNodes(t, "198.51.100.0/24", "nft", "list", "table", "inet", "weft")
 	u.configure(t, netConf("", ""))
 	for _, n := range u.Nodes {
@@ -204,7 +220,7 @@ func testRefused(t *testing.T, u *update) {
 		{"no JSON", `{"Network": `, "the last good one stays in force"},
 		{"a mistake", `{"Network": "10.244.0.0/16", "Backend": {"Type": "vxlam"}}`, "vxlam"},
 		{"another network", `{"Network": "10.99.0.0/16", "Backend": {"Type": "vxlan"}}`, "not inside the new network"},
-		{"another overlay", netConf("", `, "VNI": 2`)["net-conf.json"], "nodes with VNI 2 at port 8472 do not reach each other"},
+		{"too small for IPv6", netConf("", `, "MTU": 1300`)["net-conf.json"], "Backend.MTU: 1300 leaves pods 1230 bytes"},
 	} {
 		before := u.counters(t)
 		u.configure(t, map[string]string{"net-conf.json": c.conf})
