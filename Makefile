@@ -37,7 +37,7 @@ demo-kube: setup build ## a real Kubernetes cluster on this machine, as root: no
 test: setup lint cross ## everything: lint, builds for all machines, all tests (kernel, end to end, documentation)
 	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT
 	echo 'go test -race ./...'
-	if ! CGO_ENABLED=1 go test -race -p 3 -timeout 40m ./lab/kube/e2e ./lab/vm/suites ./... 2>&1 | tee "$$log"; then
+	if ! CGO_ENABLED=1 go test -race -p 3 -timeout 80m ./lab/kube/e2e ./lab/vm/suites ./... 2>&1 | tee "$$log"; then
 	  echo; echo 'What failed, without what was logged about it:'
 	  grep -E '^(FAIL|panic:|WARNING: DATA RACE)|^ *--- FAIL|^ +[a-z_]+_test\.go:[0-9]+: ' "$$log" | cut -c1-400 | tail -n 60
 	  exit 1
