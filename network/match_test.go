@@ -214,7 +214,7 @@ func TestPeerIsServedBy(t *testing.T) {
 	}
 }
 
-func TestGuests(t *testing.T) {
+func TestWaysOfStrangers(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		config string
