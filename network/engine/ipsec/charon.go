@@ -48,7 +48,8 @@ func (c *charon) speak() (vici, error) {
 	return vici{s}, nil
 }
 
-// told begins a conversation, and asks what charon was told of. The caller closes the conversation where there is no error.
+// told begins a conversation, and asks what charon was told of. The caller closes the conversation where there is no error. The error is
+// errAbsent also of a charon that goes away meanwhile.
 func (c *charon) told() (vici, []connection, error) {
 	v, err := c.speak()
 	if err != nil {
@@ -62,15 +63,21 @@ func (c *charon) told() (vici, []connection, error) {
 	return v, all, nil
 }
 
-// start starts charon where it does not run, in the network namespace of the calling thread, and waits until it answers.
+// start starts charon where it does not run, in the network namespace of the calling thread, and waits until it answers. One that is
+// going away is waited for.
 func (c *charon) start(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.answers() {
-		return nil
+	if v, _, err := c.told(); err == nil {
+		return v.Close()
+	} else if !errors.Is(err, errAbsent) {
+		return err
 	}
 	bury(c.process)
 	c.process = nil
+	if err := c.end(ctx); err != nil {
+		return err
+	}
 	path, err := find(places[:])
 	if err != nil {
 		return err
@@ -180,6 +187,20 @@ func (c *charon) lastWords() string {
 func (c *charon) stop(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if err := c.end(ctx); err != nil {
+		return err
+	}
+	if p := c.process; p != nil {
+		c.process = nil
+		if _, err := p.Wait(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			return fmt.Errorf("end charon: %w", err)
+		}
+	}
+	return nil
+}
+
+// end ends who answers at charon's socket, and waits until nobody does.
+func (c *charon) end(ctx context.Context) error {
 	conn, err := net.Dial("unix", c.socket())
 	if err != nil {
 		return nil
@@ -188,7 +209,7 @@ func (c *charon) stop(ctx context.Context) error {
 	if err == nil {
 		err = unix.Kill(pid, unix.SIGTERM)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, unix.ESRCH) { // it has ended by itself
 		conn.Close()
 		return fmt.Errorf("end charon: %w", err)
 	}
@@ -201,12 +222,6 @@ func (c *charon) stop(ctx context.Context) error {
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return errors.Join(fmt.Errorf("charon did not end within %s and is killed", patience), unix.Kill(pid, unix.SIGKILL))
-	}
-	if p := c.process; p != nil {
-		c.process = nil
-		if _, err := p.Wait(); err != nil && !errors.Is(err, os.ErrProcessDone) {
-			return fmt.Errorf("end charon: %w", err)
-		}
 	}
 	return nil
 }

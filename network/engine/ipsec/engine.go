@@ -72,14 +72,31 @@ func (e *Engine) List(_ context.Context, s *kernel.State) error {
 	return nil
 }
 
+// tries is how often Put begins again with a charon that goes away in the middle of it.
+const tries = 3
+
 // Put starts charon where it does not run, and tells it of the associations of s that it does not know. One that takes the place
-// of another with the same peer leaves the keys of that one in force until there are new ones.
+// of another with the same peer leaves the keys of that one in force until there are new ones. A charon that goes away meanwhile is started
+// again.
 func (e *Engine) Put(ctx context.Context, s kernel.State) error {
 	if len(s.Associations) == 0 {
 		return nil
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	for n := 1; ; n++ {
+		err := e.tell(ctx, s)
+		if !errors.Is(err, errAbsent) {
+			return err
+		}
+		if n == tries {
+			return fmt.Errorf("charon has ended %d times while it was told of the peers: %w%s", n, err, e.charon.lastWords())
+		}
+	}
+}
+
+// tell starts charon where it does not run, and tells it of the associations of s.
+func (e *Engine) tell(ctx context.Context, s kernel.State) error {
 	if err := e.charon.start(ctx); err != nil {
 		return err
 	}
@@ -130,17 +147,24 @@ func (e *Engine) put(v vici, a kernel.Association, told []string) error {
 func begins(a kernel.Association) bool { return a.Self.Less(a.Remote) }
 
 // Drop has charon forget the associations of s and the keys that it has for them. A charon that has nothing left to do is ended.
+// One that has gone, or goes meanwhile, has forgotten all.
 func (e *Engine) Drop(ctx context.Context, s kernel.State) error {
 	if len(s.Associations) == 0 {
 		return nil
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	v, told, err := e.charon.told()
+	err := e.drop(ctx, s)
 	if errors.Is(err, errAbsent) {
 		clear(e.wanted)
 		return nil
-	} else if err != nil {
+	}
+	return err
+}
+
+func (e *Engine) drop(ctx context.Context, s kernel.State) error {
+	v, told, err := e.charon.told()
+	if err != nil {
 		return err
 	}
 	defer v.Close()

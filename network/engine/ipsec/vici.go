@@ -5,17 +5,52 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"strconv"
 	"strings"
+	"syscall"
 
 	govici "github.com/strongswan/govici/vici"
 
 	"github.com/weft-network/weft/network/kernel"
 )
 
-// vici is a conversation with charon.
-type vici struct{ *govici.Session }
+// vici is a conversation with charon. The error of whatever charon is asked for is errAbsent when it breaks the conversation off: it does so
+// only because it ends.
+type vici struct{ session *govici.Session }
+
+// Close ends the conversation.
+func (v vici) Close() error { return v.session.Close() }
+
+// request asks charon for something.
+func (v vici) request(command string, m *govici.Message) error {
+	_, err := v.session.CommandRequest(command, m)
+	return broken(err)
+}
+
+// list asks charon for all of a kind, and calls each with them.
+func (v vici) list(command, event string, each func(name string, m *govici.Message)) error {
+	messages, err := v.session.StreamedCommandRequest(command, event, nil)
+	for _, m := range messages {
+		for _, name := range m.Keys() {
+			if section, ok := m.Get(name).(*govici.Message); ok {
+				each(name, section)
+			}
+		}
+	}
+	return broken(err)
+}
+
+// broken adds errAbsent to an error that says that the other side has gone.
+func broken(err error) error {
+	for _, gone := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE} {
+		if errors.Is(err, gone) {
+			return fmt.Errorf("%w: %w", errAbsent, err)
+		}
+	}
+	return err
+}
 
 // child is the name that the only child of each connection has.
 const child = "pods"
@@ -36,17 +71,10 @@ type connection struct {
 
 // connections returns what charon was told of.
 func (v vici) connections() ([]connection, error) {
-	messages, err := v.StreamedCommandRequest("list-conns", "list-conn", nil)
+	var all []connection
+	err := v.list("list-conns", "list-conn", func(name string, m *govici.Message) { all = append(all, parseConnection(name, m)) })
 	if err != nil {
 		return nil, fmt.Errorf("list the connections of charon: %w", err)
-	}
-	var all []connection
-	for _, m := range messages {
-		for _, name := range m.Keys() {
-			if section, ok := m.Get(name).(*govici.Message); ok {
-				all = append(all, parseConnection(name, section))
-			}
-		}
 	}
 	return all, nil
 }
@@ -88,7 +116,7 @@ func (v vici) load(name string, a kernel.Association) error {
 	if err != nil {
 		return err
 	}
-	if _, err := v.CommandRequest("load-shared", secret); err != nil {
+	if err := v.request("load-shared", secret); err != nil {
 		return fmt.Errorf("tell charon the key: %w", err)
 	}
 	id := strconv.FormatUint(uint64(a.ID), 10)
@@ -108,7 +136,7 @@ func (v vici) load(name string, a kernel.Association) error {
 	if err != nil {
 		return err
 	}
-	if _, err := v.CommandRequest("load-conn", conn); err != nil {
+	if err := v.request("load-conn", conn); err != nil {
 		return fmt.Errorf("tell charon of the connection: %w", err)
 	}
 	return nil
@@ -163,7 +191,7 @@ func (v vici) command(command string, values map[string]any) error {
 	if err != nil {
 		return err
 	}
-	if _, err := v.CommandRequest(command, m); err != nil {
+	if err := v.request(command, m); err != nil {
 		return fmt.Errorf("%s of charon: %w", command, err)
 	}
 	return nil
@@ -171,24 +199,17 @@ func (v vici) command(command string, values map[string]any) error {
 
 // associated tells the connections that have keys for packets, and those that are at it.
 func (v vici) associated() (keyed, busy map[string]bool, err error) {
-	messages, err := v.StreamedCommandRequest("list-sas", "list-sa", nil)
+	keyed, busy = map[string]bool{}, map[string]bool{}
+	err = v.list("list-sas", "list-sa", func(name string, sa *govici.Message) {
+		children, _ := sa.Get("child-sas").(*govici.Message)
+		if isInstalled(children) {
+			keyed[name] = true
+		} else if state, _ := sa.Get("state").(string); state == "CONNECTING" || state == "CREATED" {
+			busy[name] = true
+		}
+	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("list the keys of charon: %w", err)
-	}
-	keyed, busy = map[string]bool{}, map[string]bool{}
-	for _, m := range messages {
-		for _, name := range m.Keys() {
-			sa, ok := m.Get(name).(*govici.Message)
-			if !ok {
-				continue
-			}
-			children, _ := sa.Get("child-sas").(*govici.Message)
-			if isInstalled(children) {
-				keyed[name] = true
-			} else if state, _ := sa.Get("state").(string); state == "CONNECTING" || state == "CREATED" {
-				busy[name] = true
-			}
-		}
 	}
 	return keyed, busy, nil
 }
