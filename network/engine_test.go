@@ -3,6 +3,7 @@ package network
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -15,7 +16,7 @@ import (
 )
 
 // fakeEngine keeps the routes of the kernel's peers once more, as an engine would keep what they need: it takes note of what
-// the kernel held when it was asked.
+// the kernel held when it was asked. A route that it does not keep is not there.
 type fakeEngine struct {
 	mu      sync.Mutex
 	kept    kernel.Set[kernel.RouteKey, kernel.Route]
@@ -45,10 +46,14 @@ func there(r kernel.Route) string {
 	return strings.Join(have, " and ")
 }
 
-func (e *fakeEngine) List(context.Context, *kernel.State) error {
+func (e *fakeEngine) List(_ context.Context, s *kernel.State) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.lists++
+	maps.DeleteFunc(s.Routes, func(k kernel.RouteKey, r kernel.Route) bool {
+		_, kept := e.kept[k]
+		return r.Type == kernel.Unicast && !kept
+	})
 	return nil
 }
 
@@ -68,7 +73,9 @@ func (e *fakeEngine) Put(_ context.Context, s kernel.State) error {
 	for _, r := range s.Routes {
 		if r.Type == kernel.Unicast {
 			e.seen = append(e.seen, "put "+r.Dst.String()+" with "+there(r))
-			e.kept.Add(r)
+			if e.refuses == nil {
+				e.kept.Add(r)
+			}
 		}
 	}
 	return e.refuses

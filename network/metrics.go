@@ -26,7 +26,7 @@ var metricHelp = map[string]struct {
 	"weft_kernel_objects":                        {"Objects that the kernel should hold, by kind.", []string{"kind"}},
 	"weft_kernel_changes_total":                  {"Objects made, changed or deleted in the kernel, by kind.", []string{"kind"}},
 	"weft_kernel_repairs_total":                  {"Changes that put right what somebody else had broken, by kind.", []string{"kind"}},
-	"weft_kernel_in_step":                        {"1 while the last pass left nothing different from what is wanted.", nil},
+	"weft_kernel_in_step":                        {"1 while the last pass left nothing different from what is wanted, and the store has said nothing new since.", nil},
 	"weft_pass_seconds":                          {"How long the last pass over the kernel took.", nil},
 	"weft_last_pass_timestamp_seconds":           {"When the last pass over the kernel ended, Unix time.", nil},
 	"weft_store_connected":                       {"1 while the store answers.", nil},

@@ -242,6 +242,13 @@ func (p *picture) settled(k subnet.Subnets) bool {
 	return !changed && !p.all && !p.flyAll && !p.flying[k]
 }
 
+// still tells whether all that the store has said has got into the kernel, as far as it can be served.
+func (p *picture) still() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.changed) == 0 && !p.all && !p.flyAll && len(p.flying) == 0
+}
+
 // each calls f with every lease.
 func (p *picture) each(f func(subnet.Lease)) {
 	p.mu.Lock()

@@ -126,8 +126,8 @@ func TestPictureKnowsWhatIsNotInTheKernelYet(t *testing.T) {
 	one, two := lease(1, 1), lease(2, 2)
 	is := func(when string, first, second bool) {
 		t.Helper()
-		if p.settled(one.Subnets) != first || p.settled(two.Subnets) != second {
-			t.Errorf("%s: settled %v and %v, want %v and %v", when, p.settled(one.Subnets), p.settled(two.Subnets), first, second)
+		if p.settled(one.Subnets) != first || p.settled(two.Subnets) != second || p.still() != (first && second) {
+			t.Errorf("%s: settled %v and %v, want %v and %v; and all is %v", when, p.settled(one.Subnets), p.settled(two.Subnets), first, second, p.still())
 		}
 	}
 	p.update(snapshot(one), noon)
@@ -142,6 +142,14 @@ func TestPictureKnowsWhatIsNotInTheKernelYet(t *testing.T) {
 	is("a pass is at it", true, false)
 	p.landed()
 	is("it is served", true, true)
+	p.update(after(snapshot(one), two), noon)
+	is("it has gone, and may come back", true, true)
+	p.forget(noon)
+	is("it is forgotten", true, false)
+	p.take()
+	is("a pass takes it away", true, false)
+	p.landed()
+	is("it is away", true, true)
 }
 
 func TestPictureDoubtsAMassDrop(t *testing.T) {

@@ -63,7 +63,7 @@ type StoreStatus struct {
 
 // KernelStatus is how the kernel compares with what is wanted.
 type KernelStatus struct {
-	InStep      bool              `json:"inStep"` // the last pass left nothing different
+	InStep      bool              `json:"inStep"` // the last pass left nothing different, and the store has said nothing new since
 	LastPass    *time.Time        `json:"lastPass,omitempty"`
 	PassSeconds float64           `json:"passSeconds"`
 	Objects     map[string]int    `json:"objects"` // wanted, by kind: link, addr, route, neigh, fdb, sysctl

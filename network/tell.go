@@ -31,6 +31,7 @@ func (a *Agent) Status() Status {
 	}
 	s.Kernel.Objects = a.wanted.count()
 	s.Peers, s.Transition = a.peers(held)
+	s.Kernel.InStep = s.Kernel.InStep && a.picture.still() // a peer that is listed no more may still be there
 	why := a.notReady()
 	s.Ready = len(why) == 0
 	s.Waiting = append(s.Waiting, why...)
