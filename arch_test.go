@@ -78,7 +78,7 @@ var arrows = []struct {
 	from string
 	to   []string
 }{
-	{".", []string{"subnet"}},
+	{".", []string{"subnet/"}},
 	{"subnet/", []string{"subnet/"}},
 	{"network/kernel/", nil},
 	{"network/masq/", []string{"subnet"}},

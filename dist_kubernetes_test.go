@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 
 	"github.com/weft-network/weft/subnet"
+	"github.com/weft-network/weft/subnet/kube"
 )
 
 // manifest reads every document of the manifest into the type of the API that it is of. A field that the type does not
@@ -121,6 +122,51 @@ func TestManifestPolicies(t *testing.T) {
 	if diff := cmp.Diff(policies, bound); diff != "" || len(policies) == 0 {
 		t.Errorf("-policies +bound:\n%s", diff)
 	}
+}
+
+// TestPolicyKnowsAnnotations holds that an agent may write what it writes, and that operators are told of it: a key that the policy does not
+// have would be refused in clusters alone.
+func TestPolicyKnowsAnnotations(t *testing.T) {
+	want := slices.Sorted(slices.Values(kube.Written()))
+	compare := func(where, text, pattern string) {
+		t.Helper()
+		var got []string
+		for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1) {
+			got = append(got, m[1])
+		}
+		slices.Sort(got)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("-subnet/kube +%s:\n%s", where, diff)
+		}
+	}
+	for _, o := range manifest(t) {
+		if p, ok := o.(*admissionv1.ValidatingAdmissionPolicy); ok && p.Name == "weft" {
+			i := slices.IndexFunc(p.Spec.Variables, func(v admissionv1.Variable) bool { return v.Name == "keys" })
+			if i < 0 {
+				t.Fatal("the policy has no variable keys")
+			}
+			list, prefix, _ := strings.Cut(p.Spec.Variables[i].Expression, "]")
+			compare("dist/kubernetes/weft.yaml", list, `'([^']*)'`)
+			if !strings.Contains(prefix, "'"+kube.DefaultPrefix+"/'") {
+				t.Errorf("the prefix is not in %q", prefix)
+			}
+		}
+	}
+	document := read(t, "Documentation/kubernetes.md")
+	_, table, _ := strings.Cut(document, "## What weftd writes")
+	var names []string
+	for line := range strings.Lines(table) {
+		if cell, _, ok := strings.Cut(strings.TrimPrefix(line, "| "), " | "); ok && strings.Contains(cell, kube.DefaultPrefix+"/") {
+			names = append(names, strings.ReplaceAll(cell, kube.DefaultPrefix+"/", ""))
+		} else if strings.HasPrefix(line, "## ") {
+			break
+		}
+	}
+	compare("Documentation/kubernetes.md", strings.Join(names, " "), "`([^`]*)`")
+	_, remove, _ := strings.Cut(document, "kubectl annotate nodes --all "+kube.DefaultPrefix+"/{")
+	remove, _, _ = strings.Cut(remove, "}-")
+	want = slices.DeleteFunc(want, func(name string) bool { return name == "weft-contest" }) // it goes by itself
+	compare("Documentation/kubernetes.md, to uninstall", remove, `([^,]+)`)
 }
 
 // TestManifestPod holds what makes the pod one that may be on every node, and harmless there.

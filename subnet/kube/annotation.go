@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 
 	"github.com/weft-network/weft/subnet"
@@ -31,15 +32,16 @@ func publicIPNames() perFamily    { return perFamily{"public-ip", "public-ipv6"}
 func overwriteNames() perFamily   { return perFamily{"public-ip-overwrite", "public-ipv6-overwrite"} }
 func nodePublicNames() perFamily  { return perFamily{"node-public-ip", "node-public-ipv6"} }
 
+// Written returns the names, behind the prefix and a slash, of all annotations that an agent writes on its Node.
+func Written() []string {
+	data, public := backendDataNames(), publicIPNames()
+	return slices.Concat([]string{managedName, backendTypeName, uplinkMTUName, waysName, contestName}, data[:], public[:])
+}
+
 // isAnnotation tells whether an annotation of this name, whatever its prefix, is one that Weft reads.
 func isAnnotation(name string) bool {
-	switch name {
-	case managedName, backendTypeName, uplinkMTUName, waysName, contestName,
-		"backend-data", "backend-v6-data", "public-ip", "public-ipv6",
-		"public-ip-overwrite", "public-ipv6-overwrite", "node-public-ip", "node-public-ipv6":
-		return true
-	}
-	return false
+	overwrite, public := overwriteNames(), nodePublicNames()
+	return slices.Contains(Written(), name) || slices.Contains(overwrite[:], name) || slices.Contains(public[:], name)
 }
 
 // annotations reads and writes annotations under one prefix.

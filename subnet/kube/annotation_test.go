@@ -35,6 +35,19 @@ func show(l subnet.Lease) string {
 	return fmt.Sprintf("subnets %s\nnode %s\npublic %s\nbackend %s\ndata %s\ndata6 %s\n", l.Subnets, l.Node, l.Addresses(), l.Backend, l.Data[0], l.Data[1])
 }
 
+// TestWritten holds that an announcement has no annotation but those that are said to be written; the contest's goes with it.
+func TestWritten(t *testing.T) {
+	var want []string
+	for _, name := range Written() {
+		want = append(want, DefaultPrefix+"/"+name)
+	}
+	slices.Sort(want)
+	got := slices.Sorted(maps.Keys(annotations{DefaultPrefix}.encode(subnet.Attrs{Backend: "vxlan"})))
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-said +announced:\n%s", diff)
+	}
+}
+
 // TestAnnotationOfWays holds that the ways of a lease come back, and that their annotation goes with them.
 func TestAnnotationOfWays(t *testing.T) {
 	notes := annotations{DefaultPrefix}
