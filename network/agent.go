@@ -28,6 +28,7 @@ type Agent struct {
 	fileDoubted atomic.Bool // subnet.env may not be as it was written
 	later       chan time.Duration
 	contacts    contacts
+	drops       drops
 	report      report // what Status tells
 
 	// wake the tasks: keep the kernel, claim, keep the firewall, save, forget leases, tell the store, install
@@ -66,6 +67,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	task(a.resync)
 	task(a.runEngines)
 	task(a.followContacts)
+	task(a.followDrops)
 	task(a.remind)
 	task(func(ctx context.Context) error { return keep(ctx, a.look, retry, a.pass) })
 	task(func(ctx context.Context) error { return keep(ctx, a.ask, retry, a.claim) })

@@ -37,6 +37,7 @@ var metricHelp = map[string]struct {
 	"weft_wireguard_handshake_timestamp_seconds": {"When both sides agreed on keys last, Unix time, by peer and device; absent for never.", []string{"peer", "device"}},
 	"weft_wireguard_received_bytes_total":        {"Bytes that came from a peer, by peer and device.", []string{"peer", "device"}},
 	"weft_wireguard_sent_bytes_total":            {"Bytes that were sent to a peer, by peer and device.", []string{"peer", "device"}},
+	"weft_udp_dropped_packets_total":             {"Packets that the process of backend udp dropped, by device and reason.", []string{"device", "reason"}},
 	"weft_firewall_in_step":                      {"1 while the firewall rules are as wanted.", nil},
 }
 
@@ -92,6 +93,9 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 			send("weft_wireguard_received_bytes_total", prometheus.CounterValue, float64(w.Received), name, w.Link)
 			send("weft_wireguard_sent_bytes_total", prometheus.CounterValue, float64(w.Sent), name, w.Link)
 		}
+	}
+	for _, d := range s.Dropped {
+		send("weft_udp_dropped_packets_total", prometheus.CounterValue, float64(d.Packets), d.Link, d.Reason)
 	}
 	gauge("weft_kernel_in_step", truth(s.Kernel.InStep))
 	gauge("weft_pass_seconds", s.Kernel.PassSeconds)

@@ -19,6 +19,8 @@ type Status struct {
 	Store      StoreStatus       `json:"store"`
 	Kernel     KernelStatus      `json:"kernel"`
 	Firewall   FirewallStatus    `json:"firewall"`
+	// Dropped says what processes that move packets have dropped of them; absent where there are none.
+	Dropped []DroppedStatus `json:"dropped,omitempty"`
 }
 
 // LeaseStatus is a lease in text.

@@ -29,7 +29,7 @@ func (a *Agent) Status() Status {
 	if left := time.Until(health.Expires); !health.Expires.IsZero() && left < a.o.RenewMargin {
 		s.Warnings = append(s.Warnings, fmt.Sprintf("the lease ends in %s and is not being renewed; see whether the store can be reached", left.Round(time.Second)))
 	}
-	s.Kernel.Objects = a.wanted.count()
+	s.Kernel.Objects, s.Dropped = a.wanted.count(), a.drops.status()
 	s.Peers, s.Transition = a.peers(held)
 	s.Kernel.InStep = s.Kernel.InStep && a.picture.still() // a peer that is listed no more may still be there
 	why := a.notReady()

@@ -41,6 +41,9 @@ func printStatus(out io.Writer, s network.Status, now time.Time) error {
 	}
 	row("kernel", kernelText(s.Kernel, now))
 	row("firewall", firewallText(s.Firewall))
+	if text := droppedText(s.Dropped); text != "" {
+		row("dropped", text)
+	}
 	if s.Transition != nil {
 		row("backend", transitionText(*s.Transition))
 		for _, text := range s.Transition.Hinders {
@@ -113,6 +116,17 @@ func wireGuardText(devices []network.WireGuardStatus, now time.Time) string {
 		text += fmt.Sprintf(", %s: %s, %s in, %s out", d.Link, handshake, size(d.Received), size(d.Sent))
 	}
 	return text
+}
+
+// droppedText tells what was dropped, where anything was.
+func droppedText(list []network.DroppedStatus) string {
+	var texts []string
+	for _, d := range list {
+		if d.Packets > 0 {
+			texts = append(texts, fmt.Sprintf("%s: %d packets (%s)", d.Link, d.Packets, d.Reason))
+		}
+	}
+	return strings.Join(texts, ", ")
 }
 
 // size returns a number of bytes in words.

@@ -32,3 +32,10 @@ func (d Datagram) String() string {
 	}
 	return fmt.Sprintf("udp dev %s local %s to %s remote %s", d.Link, d.Local, d.Subnet, d.Remote)
 }
+
+// Dropped is how many packets were dropped on their way between a device and UDP, for one reason, since somebody began to count.
+type Dropped struct {
+	Link    string
+	Reason  string // one word, as in labels of metrics
+	Packets uint64
+}

@@ -38,6 +38,8 @@ const (
 	opPut  = "put"
 	opDrop = "drop"
 	opEnd  = "end"
+
+	opCount = "count"
 )
 
 type request struct {
@@ -48,6 +50,7 @@ type request struct {
 type response struct {
 	Version   int
 	Datagrams []kernel.Datagram `json:",omitempty"` // all that is kept now
+	Dropped   []kernel.Dropped  `json:",omitempty"` // by device and reason, where that was asked for
 	Errors    []string          `json:",omitempty"`
 }
 
@@ -111,6 +114,16 @@ func (e *Engine) Run(ctx context.Context, look func()) error {
 		e.log.Info("the process that moves packets has ended, or a device of its own has gone")
 		look()
 	})
+}
+
+// Dropped lists how many packets were dropped, by device and reason; all reasons there are, also those of which there was none. The process
+// counts, and begins anew with another process or device.
+func (e *Engine) Dropped(ctx context.Context) ([]kernel.Dropped, error) {
+	r, err := e.call(ctx, opCount, nil)
+	if errors.Is(err, child.ErrAbsent) {
+		return nil, nil
+	}
+	return r.Dropped, err
 }
 
 func (e *Engine) call(ctx context.Context, op string, datagrams kernel.Set[kernel.DatagramKey, kernel.Datagram]) (response, error) {

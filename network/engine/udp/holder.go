@@ -45,27 +45,40 @@ func process(pid string) string {
 
 // portInodes returns the inodes of processes' UDP sockets at port, in this network namespace.
 func portInodes(port uint16) (inodes []string) {
-	for _, file := range []string{"/proc/thread-self/net/udp", "/proc/thread-self/net/udp6"} {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			continue // a kernel without the family
+	for _, file := range []string{"udp", "udp6"} {
+		for _, s := range parseSockets(readProc(file)) {
+			if s.port == port && s.inode != "0" {
+				inodes = append(inodes, s.inode)
+			}
 		}
-		inodes = append(inodes, parseInodes(string(text), port)...)
 	}
 	return inodes
 }
 
-// parseInodes reads a table of /proc/net. A line is "sl local_address rem_address st queues tr:tm retrnsmt uid timeout inode ...".
-func parseInodes(text string, port uint16) (inodes []string) {
+// listed is a UDP socket as the kernel lists it.
+type listed struct {
+	port  uint16
+	inode string // "0" for the kernel's own
+	drops uint64 // datagrams that its queue had no room for
+}
+
+// parseSockets reads a table of /proc/net. A line is "sl local_address rem_address st queues tr:tm retrnsmt uid timeout inode ref pointer drops".
+func parseSockets(text string) (list []listed) {
 	for line := range strings.Lines(text) {
 		words := strings.Fields(line)
 		if len(words) < 10 {
 			continue
 		}
 		_, hex, ok := strings.Cut(words[1], ":")
-		if n, err := strconv.ParseUint(hex, 16, 16); ok && err == nil && uint16(n) == port && words[9] != "0" {
-			inodes = append(inodes, words[9])
+		port, err := strconv.ParseUint(hex, 16, 16)
+		if !ok || err != nil {
+			continue
 		}
+		s := listed{port: uint16(port), inode: words[9]}
+		if len(words) > 12 {
+			s.drops, _ = strconv.ParseUint(words[12], 10, 64) // none of which is known
+		}
+		list = append(list, s)
 	}
-	return inodes
+	return list
 }

@@ -71,6 +71,8 @@ func (m *mover) answer(text json.RawMessage) any {
 		m.drop(sorted(m.kept))
 		defer m.end()
 	case opList:
+	case opCount:
+		return response{Version: version, Dropped: m.dropped()}
 	default:
 		r.Errors = []string{fmt.Sprintf("the request %.20q is not known", q.Op)}
 	}

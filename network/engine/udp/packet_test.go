@@ -165,16 +165,45 @@ func TestTable(t *testing.T) {
 	}
 }
 
-func TestParseInodes(t *testing.T) {
+func TestParseSockets(t *testing.T) {
 	text := strings.Join([]string{
 		"   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops",
 		" 3521: 00000000:205D 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 4711 2 0000000000000000 0",
-		" 3522: 0100007F:205E 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 4712 2 0000000000000000 0",
+		" 3522: 0100007F:205E 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 4712 2 0000000000000000 31",
 		" 3523: 00000000:205D 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 0 2 0000000000000000 0",
+		" 3524: 00000000:205F 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 4713", // as of old kernels
 		" 1: nonsense",
 		"",
 	}, "\n")
-	if diff := cmp.Diff([]string{"4711"}, parseInodes(text, 8285)); diff != "" {
+	want := []listed{{8285, "4711", 0}, {8286, "4712", 31}, {8285, "0", 0}, {8287, "4713", 0}}
+	if diff := cmp.Diff(want, parseSockets(text), cmp.AllowUnexported(listed{})); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
+}
+
+func TestParseDevices(t *testing.T) {
+	text := strings.Join([]string{
+		"Inter-|   Receive                                                |  Transmit",
+		" face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed",
+		"    lo: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16",
+		"flannel0: 0 0 0 7 0 0 0 0 0 0 0 1500 0 0 0 0",
+		"short: 1 2 3",
+		"odd: a b c d e f g h i j k l m n o p",
+		"",
+	}, "\n")
+	if diff := cmp.Diff(map[string]uint64{"lo": 12, "flannel0": 1500}, parseDevices(text)); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func FuzzParseProc(f *testing.F) {
+	f.Add("lo: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n")
+	f.Add("1: 00000000:205D 00000000:0000 07 00000000:00000000 00:00000000 00000000 0 0 4711 2 0000000000000000 3\n")
+	f.Add(":\n::\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		lines := strings.Count(text, "\n") + 1
+		if devices, sockets := parseDevices(text), parseSockets(text); len(devices) > lines || len(sockets) > lines {
+			t.Errorf("%d devices and %d sockets in %d lines", len(devices), len(sockets), lines)
+		}
+	})
 }

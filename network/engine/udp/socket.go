@@ -97,11 +97,13 @@ func (s *socket) inbound() error {
 func (s *socket) take(raw []byte, answers *sending) (packet, bool) {
 	p, ok := packet(raw).trimmed()
 	if !ok || p.isInet6() != s.tunnel.inet6 {
+		s.tunnel.drops.notPacket.Add(1)
 		return nil, false
 	}
 	if p.hop() {
 		return p, true
 	}
+	s.tunnel.drops.noHops.Add(1)
 	table := s.tunnel.table.Load()
 	r := table.lookup(p.source())
 	if r != nil && table.self.IsValid() && p.mayComplain() && s.tunnel.limit.Allow() {

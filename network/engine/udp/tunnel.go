@@ -26,6 +26,7 @@ type tunnel struct {
 	device tun.Device
 	table  atomic.Pointer[table]
 	limit  *rate.Limiter // of complaints, as routers have one (RFC 1812, section 4.3.2.8)
+	drops  drops
 }
 
 // openTunnel attaches to the device name, which is there already.
@@ -72,9 +73,11 @@ func (t *tunnel) send(table *table, raw []byte, out *sending) {
 	switch {
 	case r == nil:
 		if !dst.IsMulticast() { // the kernel tells neighbours and routers of every device
+			t.drops.noSubnet.Add(1)
 			t.complain(table, p, noRoute(), dst)
 		}
 	case !p.hop():
+		t.drops.noHops.Add(1)
 		t.complain(table, p, expired(), r.subnet.Addr())
 	default:
 		out.add(r, p)
@@ -127,6 +130,7 @@ func (s *sending) flush() {
 		n, err := s.socket.batch.WriteBatch(rest, 0)
 		n = max(n, 0)
 		if err != nil {
+			s.socket.tunnel.drops.unsent(err)
 			n++
 		}
 		rest = rest[min(n, len(rest)):]
