@@ -20,9 +20,11 @@ const root = "../../.."
 
 // needs says what the machines for some packages have beyond the usual.
 func needs(dir string) vm.Options {
+	charon := []string{"charon-systemd", "libstrongswan-standard-plugins"}
 	return map[string]vm.Options{
 		"lab":                  {Memory: 1536},
-		"network/engine/ipsec": {Packages: []string{"charon-systemd", "libstrongswan-standard-plugins"}},
+		"network":              {Packages: charon},
+		"network/engine/ipsec": {Packages: charon},
 	}[dir]
 }
 
