@@ -42,6 +42,9 @@ func Inside(ctx context.Context, bins Binaries, detach bool, args ...string) *ex
 	if !detach {
 		cmd.SysProcAttr.Pdeathsig = unix.SIGKILL
 	}
+	// Root of a user namespace may not let a process come before others, unless this limit does. Without it, processes that
+	// move packets wait for their turn as all others do.
+	_ = unix.Setrlimit(unix.RLIMIT_NICE, &unix.Rlimit{Cur: 40, Max: 40})
 	return cmd
 }
 

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -131,10 +132,28 @@ func (c *Child) start() (*os.Process, error) {
 	cmd.ExtraFiles = []*os.File{file}
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := cmd.Start(); err != nil {
+	if err := preferred(cmd.Start); err != nil {
 		return nil, err
 	}
 	return cmd.Process, nil
+}
+
+// niceness is that of the process, where the agent may give it one: like the kernel, which moves packets otherwise, it comes before the
+// programs whose packets it moves.
+const niceness = -15
+
+// preferred calls start, so that the process that it starts has that niceness: a process has it from the thread that starts it.
+func preferred(start func() error) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	before, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
+	if err == nil {
+		err = unix.Setpriority(unix.PRIO_PROCESS, 0, niceness)
+	}
+	if err == nil {
+		defer unix.Setpriority(unix.PRIO_PROCESS, 0, 20-before) // the system call tells 20 minus the niceness
+	}
+	return start()
 }
 
 // bury takes the exit status of a process that does not answer any more. It may be nil, or buried already.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -54,9 +55,30 @@ func TestLife(t *testing.T) {
 	if _, rest, _ := strings.Cut(string(stat), ") "); strings.Fields(rest)[3] != pid { // state, parent, group, session
 		t.Errorf("it is not in a session of its own: %s", stat)
 	}
+	if got := niceness(t, "/proc/"+pid+"/stat"); got != -15 && got != niceness(t, "/proc/thread-self/stat") {
+		t.Errorf("its niceness is %d", got)
+	}
+	if got := niceness(t, "/proc/self/stat"); got == -15 {
+		t.Error("the agent comes before others, too")
+	}
 	if info, err := os.Stat(filepath.Join(dir, "c.sock")); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the socket is %v, %v", info.Mode(), err)
 	}
+}
+
+// niceness reads that of a process or thread from its line of facts: the seventeenth after the name.
+func niceness(t *testing.T, path string) int {
+	t.Helper()
+	stat, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	n, err := strconv.Atoi(strings.Fields(rest)[16])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 func TestWatch(t *testing.T) {
