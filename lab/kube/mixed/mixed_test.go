@@ -176,6 +176,7 @@ func (n *node) identity() map[string]string {
 	t.Helper()
 	id := map[string]string{}
 	maps.Copy(id, n.annotations())
+	maps.DeleteFunc(id, func(key, _ string) bool { return strings.HasSuffix(key, "/uplink-mtu") }) // weftd's own, which flanneld passes over
 	for key, value := range id {
 		var data any
 		if json.Unmarshal([]byte(value), &data) == nil { // the order of keys does not matter
