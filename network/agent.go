@@ -41,7 +41,7 @@ func New(o Options) (*Agent, error) {
 	if err := o.check(); err != nil {
 		return nil, fmt.Errorf("making the agent: %w", err)
 	}
-	k, err := kernel.OpenWithSysctls(o.SysctlDir)
+	k, err := kernel.OpenAs(kernel.Mark{}, o.SysctlDir)
 	if err != nil {
 		return nil, fmt.Errorf("opening netlink: %w", err)
 	}

@@ -186,7 +186,7 @@ func (a *applier) dropRoutes(c Change, which func(Route) bool) error {
 		}
 	}
 	return drop(a, set, func(r Route) string { return r.Link }, func(w *writer, r Route, index int) {
-		encodeRoute(w, unix.RTM_DELROUTE, 0, r, index)
+		encodeRoute(w, unix.RTM_DELROUTE, 0, a.mark.Protocol(), r, index)
 	})
 }
 
@@ -253,5 +253,8 @@ func (a *applier) putEntries(c Change) error {
 
 // failed notes a failure.
 func (a *applier) failed(drop bool, object fmt.Stringer, err error) {
+	if r, ok := object.(Route); ok && a.mark != (Mark{}) {
+		object = markedRoute{r, a.mark}
+	}
 	a.failures = append(a.failures, Failure{Drop: drop, Object: object, Err: err})
 }

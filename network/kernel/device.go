@@ -22,13 +22,11 @@ type device struct {
 	parent int  // the device that outer packets leave by
 	as     Link // the properties of its kind
 	odd    bool // it has something that Link cannot say, so that only a new one can be as wanted
+	mark   Mark // of the network whose devices are ours
 }
 
-// isOurs tells whether Weft would give a device this name and kind.
-func (d device) isOurs() bool {
-	k := kindNamed(d.kind)
-	return k != nil && k.isName(d.name)
-}
+// isOurs tells whether Weft would give a device this name and kind, in the network that is ours.
+func (d device) isOurs() bool { return d.mark.Owns(d.name, d.kind) }
 
 func (d device) up() bool { return d.flags&unix.IFF_UP != 0 }
 
@@ -84,6 +82,7 @@ func (s *socket) devices(ctx context.Context) (devices, error) {
 		restart: func() { all = devices{} },
 		each: func(kind uint16, b []byte) {
 			if d, ok := parseDevice(b); ok && kind == unix.RTM_NEWLINK {
+				d.mark = s.mark
 				all[d.index] = d
 			}
 		},
@@ -99,6 +98,7 @@ func (s *socket) device(name string) (d device, err error) {
 		w.text(unix.IFLA_IFNAME, name)
 		w.u32(unix.IFLA_EXT_MASK, skipStats)
 	}, func(b []byte) { d, _ = parseDevice(b) })
+	d.mark = s.mark
 	if err != nil && !isGone(err) {
 		return d, fmt.Errorf("look for device %s: %w", name, err)
 	}

@@ -31,7 +31,7 @@ func fdbMessage(attrs map[uint16][]byte) []byte {
 func TestForwardIsAnnouncedTwice(t *testing.T) {
 	mac, dst := MAC{2, 0, 0, 0, 0, 1}, netip.MustParseAddr("192.0.2.2")
 	ip := dst.As4()
-	w := &watcher{devices: devices{7: {index: 7, name: "flannel.1", kind: "vxlan"}}, hosts: map[hostAddr]uint32{}}
+	w := &watcher{kernel: &Kernel{}, devices: devices{7: {index: 7, name: "flannel.1", kind: "vxlan"}}, hosts: map[hostAddr]uint32{}}
 	w.take(header{kind: unix.RTM_NEWNEIGH}, fdbMessage(map[uint16][]byte{
 		unix.NDA_LLADDR: mac[:], unix.NDA_DST: ip[:], unix.NDA_CACHEINFO: make([]byte, 16)}))
 	w.take(header{kind: unix.RTM_NEWNEIGH}, fdbMessage(map[uint16][]byte{unix.NDA_LLADDR: mac[:]}))

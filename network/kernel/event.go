@@ -11,6 +11,7 @@ func (w *watcher) take(h header, b []byte) {
 	switch h.kind {
 	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
 		if d, ok := parseDevice(b); ok {
+			d.mark = w.kernel.mark
 			w.takeLink(d, h.kind == unix.RTM_DELLINK)
 		}
 	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
@@ -140,7 +141,7 @@ func (w *watcher) takeRoute(h header, b []byte) {
 		w.events.Uplink = true
 	}
 	replaced := h.kind == unix.RTM_NEWROUTE && h.flags&unix.NLM_F_REPLACE != 0
-	if b[5] != RouteProtocol && b[5] != unix.RTPROT_BOOT && !replaced {
+	if b[5] != w.kernel.mark.Protocol() && b[5] != unix.RTPROT_BOOT && !replaced {
 		return
 	}
 	r, ok := parseRoute(b)
@@ -153,7 +154,7 @@ func (w *watcher) takeRoute(h header, b []byte) {
 		seen(&w.events.Seen.Routes, &w.events.Gone.Routes, r.Route)
 	case ours:
 		seen(&w.events.Gone.Routes, &w.events.Seen.Routes, r.Route)
-	case r.protocol == RouteProtocol && !r.other:
+	case r.protocol == w.kernel.mark.Protocol() && !r.other:
 		w.events.All = true // of a device that is not known
 	case (replaced || r.other) && w.interest.scope.isSubnet(r.Dst):
 		// Somebody's route may have taken the place of ours, or another next hop was added to it.

@@ -10,6 +10,8 @@ type Scope struct {
 	// Networks are the cluster's pod networks with the length of a subnet in them. A route of protocol boot with a gateway to exactly one
 	// such subnet is flannel's, and becomes ours.
 	Networks []Subnetwork
+
+	mark Mark
 }
 
 // Subnetwork is a network that is cut into subnets of one length.

@@ -16,6 +16,7 @@ import (
 // later. All its methods are safe for concurrent use.
 type Kernel struct {
 	namespace *os.File
+	mark      Mark
 	sysctlDir string
 	watched   watched
 	mu        sync.Mutex // guards socket
@@ -26,12 +27,17 @@ type Kernel struct {
 const SysctlDir = "/proc/sys"
 
 // Open opens a Kernel to the network namespace of the calling thread. The caller closes it.
-func Open() (*Kernel, error) { return OpenWithSysctls(SysctlDir) }
+func Open() (*Kernel, error) { return OpenAs(Mark{}, SysctlDir) }
 
-// OpenWithSysctls is Open for a process that may write the kernel's parameters in another folder than SysctlDir only: in
-// a container without privileges that one is read-only, and a mount of the host's /proc/sys/net elsewhere is not. They
-// are read in SysctlDir in any case.
-func OpenWithSysctls(dir string) (*Kernel, error) {
+// OpenAs is Open for the network with that mark: all others' objects are as strange to the Kernel as those of other programs.
+//
+// dir is SysctlDir but for a process that may write the kernel's parameters in another folder only: in a container without
+// privileges that one is read-only, and a mount of the host's /proc/sys/net elsewhere is not. They are read in SysctlDir in any
+// case.
+func OpenAs(mark Mark, dir string) (*Kernel, error) {
+	if err := mark.Check(); err != nil {
+		return nil, err
+	}
 	namespace, err := os.Open("/proc/thread-self/ns/net")
 	if err != nil {
 		return nil, fmt.Errorf("find the network namespace: %w", err)
@@ -41,7 +47,8 @@ func OpenWithSysctls(dir string) (*Kernel, error) {
 		namespace.Close()
 		return nil, err
 	}
-	return &Kernel{namespace: namespace, sysctlDir: dir, socket: s}, nil
+	s.mark = mark
+	return &Kernel{namespace: namespace, mark: mark, sysctlDir: dir, socket: s}, nil
 }
 
 // Close releases what Open took. It changes nothing in the kernel. It is to be called when no other method runs any more.
@@ -89,6 +96,7 @@ func (k *Kernel) isHere() (bool, error) {
 func (k *Kernel) List(ctx context.Context, scope Scope, sysctls []string) (State, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	scope.mark = k.mark
 	s, err := k.list(ctx, scope)
 	if err == nil {
 		err = k.readSysctls(sysctls, &s)
@@ -158,7 +166,7 @@ func (k *Kernel) listDevice(ctx context.Context, index int, name string, fdb boo
 func (k *Kernel) listRoutes(ctx context.Context, scope Scope, all devices, families ...uint8) (Set[RouteKey, Route], error) {
 	var set Set[RouteKey, Route]
 	for _, family := range families {
-		for _, protocol := range []uint8{RouteProtocol, unix.RTPROT_BOOT} {
+		for _, protocol := range []uint8{scope.mark.Protocol(), unix.RTPROT_BOOT} {
 			routes, err := k.socket.routes(ctx, family, protocol, scope, all)
 			if err != nil {
 				return nil, err

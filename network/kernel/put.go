@@ -58,7 +58,7 @@ func (a *applier) putRoutes(c Change) error {
 // makeRoutes makes routes that are not there.
 func (a *applier) makeRoutes(set Set[RouteKey, Route], rescue func(Route, error) bool) error {
 	return put(a, set, func(r Route) string { return r.Link }, func(w *writer, r Route, index int) {
-		encodeRoute(w, unix.RTM_NEWROUTE, create, r, index)
+		encodeRoute(w, unix.RTM_NEWROUTE, create, a.mark.Protocol(), r, index)
 	}, rescue)
 }
 
@@ -78,7 +78,7 @@ func (a *applier) showGateways(routes Set[RouteKey, Route]) (forget func(), err 
 	err = a.makeRoutes(hosts, func(_ Route, err error) bool { return errors.Is(err, unix.EEXIST) }) // left by one that was killed
 	return func() {
 		_ = drop(a, hosts, func(r Route) string { return r.Link }, func(w *writer, r Route, index int) {
-			encodeRoute(w, unix.RTM_DELROUTE, 0, r, index)
+			encodeRoute(w, unix.RTM_DELROUTE, 0, a.mark.Protocol(), r, index)
 		})
 	}, err
 }
@@ -91,7 +91,7 @@ func (a *applier) replaceRoutes(exist []Route) error {
 	if err := a.lookAtAll(); err != nil {
 		return err
 	}
-	have, err := a.listRoutes(a.ctx, replaceable(exist), a.all, families(exist)...)
+	have, err := a.listRoutes(a.ctx, a.replaceable(exist), a.all, families(exist)...)
 	if err != nil {
 		return err
 	}
@@ -104,7 +104,7 @@ func (a *applier) replaceRoutes(exist []Route) error {
 		}
 	}
 	return put(a, again, func(r Route) string { return r.Link }, func(w *writer, r Route, index int) {
-		encodeRoute(w, unix.RTM_NEWROUTE, replace, r, index)
+		encodeRoute(w, unix.RTM_NEWROUTE, replace, a.mark.Protocol(), r, index)
 	}, nil)
 }
 
@@ -112,8 +112,8 @@ var errOther = fmt.Errorf("%w: there is another route to the same destination wi
 	"remove it or give it another metric", unix.EEXIST)
 
 // replaceable returns the scope in which flannel's routes to the destinations of these are ours.
-func replaceable(routes []Route) Scope {
-	s := Scope{Networks: make([]Subnetwork, len(routes))}
+func (a *applier) replaceable(routes []Route) Scope {
+	s := Scope{Networks: make([]Subnetwork, len(routes)), mark: a.mark}
 	for i, r := range routes {
 		s.Networks[i] = Subnetwork{r.Dst, r.Dst.Bits()}
 	}

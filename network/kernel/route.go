@@ -97,9 +97,9 @@ func (r *parsedRoute) setMetrics(b []byte) {
 }
 
 // isOurs tells whether r is Weft's: by its protocol, or because it is flannel's, which is known by its device or by
-// leading to exactly one subnet of the cluster. It fills in Link and Foreign.
+// leading to exactly one subnet of the cluster, and becomes the first network's. It fills in Link and Foreign.
 func (r *parsedRoute) isOurs(scope Scope, all devices) bool {
-	if r.other || r.protocol != RouteProtocol && r.protocol != unix.RTPROT_BOOT {
+	if r.other || r.protocol != scope.mark.Protocol() && (r.protocol != unix.RTPROT_BOOT || scope.mark != Mark{}) {
 		return false
 	}
 	if r.Type == Unicast { // IPv6 routes of the other types have loopback as their device
@@ -109,7 +109,7 @@ func (r *parsedRoute) isOurs(scope Scope, all devices) bool {
 		}
 		r.Link = d.name
 	}
-	if r.protocol == RouteProtocol {
+	if r.protocol == scope.mark.Protocol() {
 		return true
 	}
 	r.Foreign = true
@@ -150,8 +150,8 @@ func (s *socket) routes(ctx context.Context, family, protocol uint8, scope Scope
 	return list, err
 }
 
-// encodeRoute appends the request to make or take away r. device is the index of r.Link.
-func encodeRoute(w *writer, kind, flags uint16, r Route, device int) {
+// encodeRoute appends the request to make or take away r, of that protocol where it is not flannel's. device is the index of r.Link.
+func encodeRoute(w *writer, kind, flags uint16, protocol uint8, r Route, device int) {
 	w.begin(kind, flags)
 	family, scope := uint8(unix.AF_INET), uint8(unix.RT_SCOPE_UNIVERSE)
 	if r.Dst.Addr().Is6() {
@@ -163,7 +163,6 @@ func encodeRoute(w *writer, kind, flags uint16, r Route, device int) {
 	case family == unix.AF_INET && r.Type == Unicast && !r.Via.IsValid():
 		scope = unix.RT_SCOPE_LINK
 	}
-	protocol := uint8(RouteProtocol)
 	if r.Foreign {
 		protocol = unix.RTPROT_BOOT
 	}

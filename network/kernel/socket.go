@@ -33,6 +33,7 @@ type socket struct {
 	seq   uint32
 	in    []byte
 	out   writer
+	mark  Mark // of the network whose devices are ours
 }
 
 // descriptor reads and writes a netlink socket without the allocations of Recvfrom.

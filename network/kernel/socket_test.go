@@ -188,7 +188,7 @@ func FuzzMessages(f *testing.F) {
 	encodeKind(&w, link, 2, true)
 	w.end(1, 0)
 	route := Route{Dst: netip.MustParsePrefix("10.5.1.0/24"), Via: netip.MustParseAddr("10.5.1.0"), Link: "flannel.1", OnLink: true, MTU: 1400}
-	encodeRoute(&w, unix.RTM_NEWROUTE, replace, route, 7)
+	encodeRoute(&w, unix.RTM_NEWROUTE, replace, RouteProtocol, route, 7)
 	w.end(2, 0)
 	encodeNeigh(&w, unix.RTM_NEWNEIGH, replace, unix.AF_BRIDGE, 7, netip.MustParseAddr("192.0.2.2"), MAC{2, 1})
 	w.end(3, 0)
@@ -199,7 +199,7 @@ func FuzzMessages(f *testing.F) {
 	f.Add(w.b)
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s := &watcher{devices: devices{}, hosts: map[hostAddr]uint32{}}
+		s := &watcher{kernel: &Kernel{}, devices: devices{}, hosts: map[hostAddr]uint32{}}
 		for h, body := range messages(b) {
 			s.take(h, body)
 			answerError(h, body)
@@ -218,7 +218,7 @@ func TestMessagesComeBackAsEncoded(t *testing.T) {
 			Outer: Outer{Dst: netip.MustParseAddr("2001:db8::2"), Src: netip.MustParseAddr("2001:db8::1")}},
 	} {
 		w := writer{}
-		encodeRoute(&w, unix.RTM_NEWROUTE, create, route, 7)
+		encodeRoute(&w, unix.RTM_NEWROUTE, create, RouteProtocol, route, 7)
 		w.end(9, unix.NLM_F_ACK)
 		n := 0
 		for h, b := range messages(w.b) {
@@ -240,7 +240,7 @@ func TestMessagesComeBackAsEncoded(t *testing.T) {
 // A route into a tunnel of another sort says something that Route cannot.
 func TestEncapsulationOfAnotherSort(t *testing.T) {
 	w := writer{}
-	encodeRoute(&w, unix.RTM_NEWROUTE, create, Route{Dst: netip.MustParsePrefix("fd00:5:0:1::/64"), Metric: 1024, Link: "eth0"}, 7)
+	encodeRoute(&w, unix.RTM_NEWROUTE, create, RouteProtocol, Route{Dst: netip.MustParsePrefix("fd00:5:0:1::/64"), Metric: 1024, Link: "eth0"}, 7)
 	w.attr(unix.RTA_ENCAP_TYPE, []byte{1, 0}) // MPLS
 	w.attr(unix.RTA_ENCAP, []byte{8, 0, 1, 0, 0, 0, 0, 0})
 	w.end(9, 0)

@@ -42,7 +42,7 @@ func TestSysctlsElsewhere(t *testing.T) {
 			var k *kernel.Kernel
 			kerneltest.NewNS(t).Do(t, func() {
 				var err error
-				if k, err = kernel.OpenWithSysctls(dir); err != nil {
+				if k, err = kernel.OpenAs(kernel.Mark{}, dir); err != nil {
 					t.Fatal(err)
 				}
 			})
