@@ -14,6 +14,7 @@ func Merge(s *kernel.State, more kernel.State) error {
 		clash(s.Neighbours, more.Neighbours), clash(s.Forwards, more.Forwards), clash(s.Sysctls, more.Sysctls),
 		clash(s.WireGuardPeers, more.WireGuardPeers),
 		clash(s.Datagrams, more.Datagrams), clash(s.Associations, more.Associations), clash(s.Commands, more.Commands),
+		clash(s.Probes, more.Probes),
 	} {
 		if clash != nil {
 			return clash
@@ -29,6 +30,7 @@ func Merge(s *kernel.State, more kernel.State) error {
 	add(&s.Datagrams, more.Datagrams)
 	add(&s.Associations, more.Associations)
 	add(&s.Commands, more.Commands)
+	add(&s.Probes, more.Probes)
 	return nil
 }
 

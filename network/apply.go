@@ -141,6 +141,7 @@ func lost(before, put kernel.State) map[string]int {
 		"fdb": common(before.Forwards, put.Forwards), "sysctl": common(before.Sysctls, put.Sysctls),
 		"wireguard": common(before.WireGuardPeers, put.WireGuardPeers),
 		"udp":       common(before.Datagrams, put.Datagrams), "ipsec": common(before.Associations, put.Associations), "command": common(before.Commands, put.Commands),
+		"probe": common(before.Probes, put.Probes),
 	}
 }
 
@@ -176,5 +177,6 @@ func join(c *kernel.Change, more kernel.Change) {
 		merge(&part.to.Datagrams, part.from.Datagrams, nil)
 		merge(&part.to.Associations, part.from.Associations, nil)
 		merge(&part.to.Commands, part.from.Commands, nil)
+		merge(&part.to.Probes, part.from.Probes, nil)
 	}
 }

@@ -107,6 +107,7 @@ func (w *wanted) change(old, new kernel.State) kernel.Change {
 	merge(&w.state.Datagrams, c.Put.Datagrams, c.Drop.Datagrams)
 	merge(&w.state.Associations, c.Put.Associations, c.Drop.Associations)
 	merge(&w.state.Commands, c.Put.Commands, c.Drop.Commands)
+	merge(&w.state.Probes, c.Put.Probes, c.Drop.Probes)
 	return c
 }
 
@@ -120,7 +121,8 @@ func (w *wanted) overlaps(new, old kernel.State) bool {
 		taken(w.state.WireGuardPeers, new.WireGuardPeers, old.WireGuardPeers) ||
 		taken(w.state.Datagrams, new.Datagrams, old.Datagrams) ||
 		taken(w.state.Associations, new.Associations, old.Associations) ||
-		taken(w.state.Commands, new.Commands, old.Commands)
+		taken(w.state.Commands, new.Commands, old.Commands) ||
+		taken(w.state.Probes, new.Probes, old.Probes)
 }
 
 func taken[K comparable, V kernel.Object[K]](want, new, old kernel.Set[K, V]) bool {
@@ -178,5 +180,5 @@ func (w *wanted) count() map[string]int {
 func countKinds(s kernel.State) map[string]int {
 	return map[string]int{"link": len(s.Links), "addr": len(s.Addrs), "route": len(s.Routes),
 		"neigh": len(s.Neighbours), "fdb": len(s.Forwards), "sysctl": len(s.Sysctls),
-		"wireguard": len(s.WireGuardPeers), "udp": len(s.Datagrams), "ipsec": len(s.Associations), "command": len(s.Commands)}
+		"wireguard": len(s.WireGuardPeers), "udp": len(s.Datagrams), "ipsec": len(s.Associations), "command": len(s.Commands), "probe": len(s.Probes)}
 }

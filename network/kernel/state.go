@@ -25,6 +25,7 @@ type State struct {
 	Datagrams    Set[DatagramKey, Datagram]
 	Associations Set[AssociationKey, Association]
 	Commands     Set[string, Command]
+	Probes       Set[netip.Prefix, Probe]
 }
 
 // Object is a value that the kernel holds under a key.
@@ -173,7 +174,7 @@ func (s State) IsEmpty() bool { return s.Len() == 0 }
 // Len is the number of objects in s.
 func (s State) Len() int {
 	return len(s.Links) + len(s.Addrs) + len(s.Routes) + len(s.Neighbours) + len(s.Forwards) + len(s.Sysctls) +
-		len(s.WireGuardPeers) + len(s.Datagrams) + len(s.Associations) + len(s.Commands)
+		len(s.WireGuardPeers) + len(s.Datagrams) + len(s.Associations) + len(s.Commands) + len(s.Probes)
 }
 
 // Change is what has to be done to turn one State into another.
@@ -198,6 +199,7 @@ func Diff(have, want State) Change {
 	c.Put.Datagrams, c.Drop.Datagrams = diff(have.Datagrams, want.Datagrams)
 	c.Put.Associations, c.Drop.Associations = diff(have.Associations, want.Associations)
 	c.Put.Commands, c.Drop.Commands = diff(have.Commands, want.Commands)
+	c.Put.Probes, c.Drop.Probes = diff(have.Probes, want.Probes)
 	return c
 }
 
@@ -250,6 +252,7 @@ func (s State) String() string {
 	lines = appendLines(lines, s.Datagrams)
 	lines = appendLines(lines, s.Associations)
 	lines = appendLines(lines, s.Commands)
+	lines = appendLines(lines, s.Probes)
 	return strings.Join(lines, "")
 }
 
