@@ -40,6 +40,9 @@ type Node struct {
 	Prepared string         // what came of Prepare, of a backend that is a Preparer
 	Subnets  subnet.Subnets // this node's own; zero while it has none
 
+	// Mark is that of the network, by which its devices are named.
+	Mark kernel.Mark
+
 	// WireGuardKey is the private key of the node for WireGuard. It is zero where no backend of the node needs one.
 	WireGuardKey kernel.Key
 

@@ -69,7 +69,7 @@ func (b Backend) Base(n backend.Node, own subnet.Lease, s *kernel.State) error {
 		if f == subnet.Inet6 {
 			tunnel.Local = netip.IPv6Unspecified()
 		}
-		return kernel.Link{Name: device(f), MTU: b.MTU(u), Up: true, Tunnel: tunnel}
+		return kernel.Link{Name: n.Mark.Device(device(f)), MTU: b.MTU(u), Up: true, Tunnel: tunnel}
 	})
 }
 
@@ -92,7 +92,7 @@ func (b Backend) route(n *backend.Node, f subnet.Family, peer *subnet.Lease) ker
 		return n.Direct(f, peer)
 	}
 	dst := peer.Subnets[f].Masked()
-	r := kernel.Route{Dst: dst, Metric: backend.Metric(dst), Link: device(f), MTU: n.RouteMTU(f, peer, b.MTU)}
+	r := kernel.Route{Dst: dst, Metric: backend.Metric(dst), Link: n.Mark.Device(device(f)), MTU: n.RouteMTU(f, peer, b.MTU)}
 	if f == subnet.Inet6 {
 		r.Outer = kernel.Outer{Dst: peer.PublicIP[f], Src: n.Uplinks[f].Addr}
 	} else {

@@ -85,11 +85,11 @@ func (b Backend) Renamed(suffix string) backend.Backend {
 }
 
 // device returns the name of the device of family f.
-func (b Backend) device(f subnet.Family) string {
+func (b Backend) device(n *backend.Node, f subnet.Family) string {
 	if f == subnet.Inet6 {
-		return "flannel-v6.esp" + b.suffix
+		return n.Mark.Device("flannel-v6.esp" + b.suffix)
 	}
-	return "flannel.esp" + b.suffix
+	return n.Mark.Device("flannel.esp" + b.suffix)
 }
 
 // id returns the XFRM interface id of that device: 87 and 88, and the next two for each further suffix.
@@ -110,7 +110,7 @@ func (b Backend) Attrs(n backend.Node) (subnet.Attrs, error) {
 // from the subnet then, and so goes through the tunnel.
 func (b Backend) Base(n backend.Node, own subnet.Lease, s *kernel.State) error {
 	return n.AddTunnels(&own, s, n.TunnelCheck(Kind, b), func(f subnet.Family) kernel.Link {
-		return kernel.Link{Name: b.device(f), MTU: b.MTU(n.Uplinks[f]), Up: true, XFRM: kernel.XFRM{ID: b.id(f)}}
+		return kernel.Link{Name: b.device(&n, f), MTU: b.MTU(n.Uplinks[f]), Up: true, XFRM: kernel.XFRM{ID: b.id(f)}}
 	})
 }
 
@@ -121,9 +121,9 @@ func (b Backend) Peer(n backend.Node, peer subnet.Lease, s *kernel.State) error 
 		if !own.IsValid() {
 			return fmt.Errorf("this node has no %s subnet", f)
 		}
-		more.Associations.Add(kernel.Association{Link: b.device(f), ID: b.id(f), Own: own.Masked(), Peer: dst, Local: u.Addr, Remote: peer.PublicIP[f],
+		more.Associations.Add(kernel.Association{Link: b.device(&n, f), ID: b.id(f), Own: own.Masked(), Peer: dst, Local: u.Addr, Remote: peer.PublicIP[f],
 			Self: u.Public, Encap: b.encap, Proposal: b.proposal.text, PSK: b.psk})
-		more.Routes.Add(kernel.Route{Dst: dst, Metric: backend.Metric(dst), Link: b.device(f), MTU: n.RouteMTU(f, &peer, b.MTU)})
+		more.Routes.Add(kernel.Route{Dst: dst, Metric: backend.Metric(dst), Link: b.device(&n, f), MTU: n.RouteMTU(f, &peer, b.MTU)})
 		return nil
 	})
 }

@@ -68,17 +68,17 @@ func (b Backend) Attrs(n backend.Node) (subnet.Attrs, error) {
 func (b Backend) Base(n backend.Node, own subnet.Lease, s *kernel.State) error {
 	return n.AddTunnels(&own, s, n.TunnelCheck(Kind, b), func(f subnet.Family) kernel.Link {
 		u := n.Uplinks[f]
-		s.Datagrams.Add(kernel.Datagram{Link: b.devices[f], Local: netip.AddrPortFrom(u.Addr, b.port), Subnet: own.Subnets[f].Masked()})
-		return kernel.Link{Name: b.devices[f], MTU: b.MTU(u), Up: true, TUN: true}
+		s.Datagrams.Add(kernel.Datagram{Link: n.Mark.Device(b.devices[f]), Local: netip.AddrPortFrom(u.Addr, b.port), Subnet: own.Subnets[f].Masked()})
+		return kernel.Link{Name: n.Mark.Device(b.devices[f]), MTU: b.MTU(u), Up: true, TUN: true}
 	})
 }
 
 // Peer adds for each family a route to the peer's subnet by the device, and where the packets go from there.
 func (b Backend) Peer(n backend.Node, peer subnet.Lease, s *kernel.State) error {
 	return n.AddPeer(&peer, s, func(f subnet.Family, more *kernel.State) error {
-		dst := peer.Subnets[f].Masked()
-		more.Routes.Add(kernel.Route{Dst: dst, Metric: backend.Metric(dst), Link: b.devices[f], MTU: n.RouteMTU(f, &peer, b.MTU)})
-		more.Datagrams.Add(kernel.Datagram{Link: b.devices[f], Local: netip.AddrPortFrom(n.Uplinks[f].Addr, b.port), Subnet: dst,
+		dst, link := peer.Subnets[f].Masked(), n.Mark.Device(b.devices[f])
+		more.Routes.Add(kernel.Route{Dst: dst, Metric: backend.Metric(dst), Link: link, MTU: n.RouteMTU(f, &peer, b.MTU)})
+		more.Datagrams.Add(kernel.Datagram{Link: link, Local: netip.AddrPortFrom(n.Uplinks[f].Addr, b.port), Subnet: dst,
 			Remote: netip.AddrPortFrom(peer.PublicIP[f], b.port)})
 		return nil
 	})

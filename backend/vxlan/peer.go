@@ -65,7 +65,7 @@ func (b Backend) entries(n *backend.Node, f subnet.Family, peer *subnet.Lease) (
 	case v.mac == b.mac(n, f):
 		return entries{}, fmt.Errorf("VtepMAC %s is this node's own: two nodes have one identity, as cloned machines do", v.mac)
 	}
-	link, gateway := b.devices[f], dst.Addr()
+	link, gateway := n.Mark.Device(b.devices[f]), dst.Addr()
 	return entries{
 		route: kernel.Route{
 			Dst: dst, Metric: backend.Metric(dst), Via: gateway, Link: link, OnLink: true, MTU: n.RouteMTU(f, peer, b.MTU),

@@ -117,7 +117,7 @@ func (b Backend) Base(n backend.Node, own subnet.Lease, s *kernel.State) error {
 	return n.AddTunnels(&own, s, b.check(&n), func(f subnet.Family) kernel.Link {
 		u := n.Uplinks[f]
 		return kernel.Link{
-			Name: b.devices[f],
+			Name: n.Mark.Device(b.devices[f]),
 			MAC:  b.mac(&n, f),
 			MTU:  b.MTU(u),
 			Up:   true,
@@ -134,7 +134,7 @@ const nameMax = 15
 // check tells of a family whether there can be a device on n.
 func (b Backend) check(n *backend.Node) func(subnet.Family) error {
 	return func(f subnet.Family) error {
-		if name := b.devices[f]; len(name) > nameMax {
+		if name := n.Mark.Device(b.devices[f]); len(name) > nameMax {
 			return fmt.Errorf("%s vxlan needs a device %s, and the kernel takes names of %d bytes: Backend.VNI must be a smaller number",
 				f, name, nameMax)
 		}

@@ -53,7 +53,7 @@ func (b Backend) addSeparate(n *backend.Node, peer *subnet.Lease, shared [2]bool
 		}
 		add.Routes.Add(b.route(n, f, peer))
 		add.WireGuardPeers.Add(kernel.WireGuardPeer{
-			Link: b.devices[f], PublicKey: c.key, PSK: b.psk, Keepalive: b.interval(n.Uplinks[f], peer.PublicIP[f]),
+			Link: n.Mark.Device(b.devices[f]), PublicKey: c.key, PSK: b.psk, Keepalive: b.interval(n.Uplinks[f], peer.PublicIP[f]),
 			Endpoints: kernel.EndpointText(c.endpoints(peer.PublicIP[f], b.ports[f])...), Allowed: kernel.AllowedText(peer.Subnets[f].Masked()),
 		})
 	}
@@ -62,7 +62,7 @@ func (b Backend) addSeparate(n *backend.Node, peer *subnet.Lease, shared [2]bool
 
 // addJoint adds the peer to the device of both families, once. As with flannel, the key of IPv6 counts where they differ.
 func (b Backend) addJoint(n *backend.Node, peer *subnet.Lease, shared [2]bool, add *kernel.State) error {
-	p := kernel.WireGuardPeer{Link: b.devices[subnet.Inet], PSK: b.psk}
+	p := kernel.WireGuardPeer{Link: n.Mark.Device(b.devices[subnet.Inet]), PSK: b.psk}
 	var contacts [2]contact
 	var allowed []netip.Prefix
 	var errs []error
@@ -150,7 +150,7 @@ func (c contact) endpoints(public netip.Addr, port uint16) []netip.AddrPort {
 // route is the route to the peer's subnet of family f.
 func (b Backend) route(n *backend.Node, f subnet.Family, peer *subnet.Lease) kernel.Route {
 	dst := peer.Subnets[f].Masked()
-	return kernel.Route{Dst: dst, Metric: backend.Metric(dst), Link: b.devices[f], MTU: b.routeMTU(n, f, peer)}
+	return kernel.Route{Dst: dst, Metric: backend.Metric(dst), Link: n.Mark.Device(b.devices[f]), MTU: b.routeMTU(n, f, peer)}
 }
 
 // padding is what WireGuard fills packets up to a multiple of.

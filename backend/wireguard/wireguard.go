@@ -128,7 +128,7 @@ func (b Backend) Base(n backend.Node, own subnet.Lease, s *kernel.State) error {
 	}
 	return n.AddTunnels(&own, s, b.check(&n), func(f subnet.Family) kernel.Link {
 		return kernel.Link{
-			Name: b.devices[f], MTU: b.deviceMTU(n, f), Up: true,
+			Name: n.Mark.Device(b.devices[f]), MTU: b.deviceMTU(n, f), Up: true,
 			WireGuard: kernel.WireGuard{PrivateKey: n.WireGuardKey, Port: b.ports[f]},
 		}
 	})
