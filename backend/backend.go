@@ -48,6 +48,9 @@ type Node struct {
 
 	// Further are the networks after the first ones, in order.
 	Further [2][]subnet.Network
+
+	// Works are the paths that are seen to carry pods' packets, of those that are tried.
+	Works map[kernel.Path]bool
 }
 
 // Uplink is how a node reaches its peers in one family.

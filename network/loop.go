@@ -30,6 +30,10 @@ type loop struct {
 	uplinks [2]backend.Uplink
 	up      bool // uplinks are set
 
+	works   map[kernel.Path]bool // what was seen to carry packets, of the paths that are tried; never changed, only replaced
+	edition int                  // of works
+	adopted bool                 // those that the kernel used before were taken over
+
 	plan   plan
 	set    bool // plan is set
 	full   bool // the next pass must look at everything

@@ -189,7 +189,7 @@ func (p plan) receive(m match, l subnet.Lease, s *kernel.State) {
 	if err := m.b.Peer(m.node, m.lease(l), &more); err != nil {
 		return
 	}
-	more.Routes = nil
+	more.Routes, more.Probes = nil, nil
 	for k, x := range more.WireGuardPeers {
 		if !p.contact[k] {
 			x.Keepalive = 1 // whether it answers is seen without packets of pods

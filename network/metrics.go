@@ -38,6 +38,8 @@ var metricHelp = map[string]struct {
 	"weft_wireguard_received_bytes_total":        {"Bytes that came from a peer, by peer and device.", []string{"peer", "device"}},
 	"weft_wireguard_sent_bytes_total":            {"Bytes that were sent to a peer, by peer and device.", []string{"peer", "device"}},
 	"weft_udp_dropped_packets_total":             {"Packets that the process of backend udp dropped, by device and reason.", []string{"device", "reason"}},
+	"weft_peer_direct":                           {"1 while a peer is reached without the tunnel, where that is tried, by peer and address family.", []string{"peer", "family"}},
+	"weft_peer_direct_falls_total":               {"How often the path to a peer without the tunnel has stopped to work, by peer and address family.", []string{"peer", "family"}},
 	"weft_firewall_in_step":                      {"1 while the firewall rules are as wanted.", nil},
 }
 
@@ -96,6 +98,13 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	for _, d := range s.Dropped {
 		send("weft_udp_dropped_packets_total", prometheus.CounterValue, float64(d.Packets), d.Link, d.Reason)
+	}
+	for _, p := range s.Peers {
+		for _, x := range p.Paths {
+			name := strings.Join(p.Subnets, ",")
+			send("weft_peer_direct", prometheus.GaugeValue, truth(x.Direct), name, x.Family)
+			send("weft_peer_direct_falls_total", prometheus.CounterValue, float64(x.Falls), name, x.Family)
+		}
 	}
 	gauge("weft_kernel_in_step", truth(s.Kernel.InStep))
 	gauge("weft_pass_seconds", s.Kernel.PassSeconds)

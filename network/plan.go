@@ -93,8 +93,7 @@ func (p plan) peer(l subnet.Lease, s *kernel.State) error {
 // add puts what one peer needs into all, or nothing and an error. shared tells whether all held any of it before, as it does when a node
 // has two leases for a moment. scratch is emptied and used again from call to call.
 func (p plan) add(l subnet.Lease, scratch, all *kernel.State) (shared bool, err error) {
-	const most = 3 // objects of a peer in one family
-	n := all.Len()
+	n, most := all.Len(), p.most()
 	err = p.peer(l, all)
 	if added := all.Len() - n; err == nil && added == most*families(l.Subnets) {
 		return false, nil
@@ -106,8 +105,27 @@ func (p plan) add(l subnet.Lease, scratch, all *kernel.State) (shared bool, err 
 	clear(scratch.Datagrams)
 	clear(scratch.Associations)
 	clear(scratch.Commands)
+	clear(scratch.Probes)
 	alone := p.peer(l, scratch)
 	return alone == nil && all.Len()-n != scratch.Len(), err
+}
+
+// most is how many objects a peer can have in one family.
+func (p plan) most() int {
+	if p.tries() {
+		return 5
+	}
+	return 3
+}
+
+// tries tells whether paths to peers are tried.
+func (p plan) tries() bool {
+	for i := range p.ways {
+		if backend.Tries(p.ways[i].b) {
+			return true
+		}
+	}
+	return false
 }
 
 // families counts the families of s.

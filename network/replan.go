@@ -2,6 +2,7 @@ package network
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -16,7 +17,7 @@ func (a *Agent) replan(ctx context.Context, own subnet.Lease) error {
 	if l.set && own != l.plan.own {
 		l.set, l.full = false, true
 	}
-	if err := a.meet(ctx); err != nil {
+	if err := errors.Join(a.meet(ctx), a.lookAtPaths(ctx)); err != nil {
 		return err
 	}
 	if l.set {
@@ -125,7 +126,10 @@ func (a *Agent) readHost(ctx context.Context) (h hostParams, err error) {
 // warnOfStrictUplinks says where the uplink may drop packets while peers change from one way to another.
 func (a *Agent) warnOfStrictUplinks(h hostParams) {
 	var texts []string
-	if h.uplink != "" && len(a.loop.choices.ways) > 1 {
+	if h.uplink != "" && a.loop.plan.tries() {
+		texts = append(texts, fmt.Sprintf("%s drops packets of peers that come in there while answers leave by another device: a peer of which this is true too is never reached without a tunnel; "+
+			"%s lets them in", h.uplink, kernel.Sysctl{Name: rpFilter(h.uplink), Value: "2"}.Command()))
+	} else if h.uplink != "" && len(a.loop.choices.ways) > 1 {
 		texts = append(texts, fmt.Sprintf("%s drops packets of peers that come in there while answers leave by another device, as they may while the backend changes; "+
 			"%s lets them in", h.uplink, kernel.Sysctl{Name: rpFilter(h.uplink), Value: "2"}.Command()))
 	}

@@ -52,6 +52,7 @@ type PeerStatus struct {
 	Error      string   `json:"error,omitempty"` // why it is not served
 
 	WireGuard []WireGuardStatus `json:"wireguard,omitempty"` // what its devices count, where it is reached by WireGuard
+	Paths     []PathStatus      `json:"paths,omitempty"`     // whether it is reached without the tunnel, where that is tried
 }
 
 // StoreStatus is how the connection to the store is.

@@ -83,12 +83,12 @@ func (a *Agent) peers(own subnet.Lease) ([]PeerStatus, *TransitionStatus) {
 	slices.SortFunc(leases, func(x, y subnet.Lease) int { return x.Subnets.Compare(y.Subnets) })
 	list := []PeerStatus{}
 	p := a.report.inPlan()
-	counted := a.wireGuardStatus()
+	counted, tried := a.wireGuardStatus(), a.pathStates()
 	for _, x := range leases {
 		text, inStep := a.report.peer(x.Subnets)
 		list = append(list, PeerStatus{Node: x.Node, Subnets: prefixes(x.Subnets), PublicIPs: addrs(x), Backend: x.Backend, Way: p.by(x),
 			Programmed: inStep && text == "" && a.picture.settled(x.Subnets), Error: text,
-			WireGuard: statusOf(counted, x.Subnets)})
+			WireGuard: statusOf(counted, x.Subnets), Paths: p.paths(x, tried)})
 	}
 	return list, p.transition(leases)
 }

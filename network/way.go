@@ -24,7 +24,7 @@ type way struct {
 
 // newWay makes a way of the backend b. It has no data yet.
 func newWay(kind, config string, b backend.Backend) way {
-	w := way{Way: subnet.Way{Backend: kind, Agreed: backend.Agreed(b)}, b: b, config: config}
+	w := way{Way: subnet.Way{Backend: backend.KindOf(kind, b), Agreed: backend.Agreed(b)}, b: b, config: config}
 	w.Config, w.Partial = backend.Publish(config)
 	return w
 }
@@ -200,20 +200,20 @@ func (a *Agent) formerWays(own subnet.Lease) []way {
 // again makes a way of this node from what its lease says of it. That of the config is made from the config, which has the secrets that
 // the lease does not say.
 func (a *Agent) again(x subnet.Way) (way, error) {
-	config := x.Config
+	kind, config := x.Backend, x.Config
 	switch {
 	case a.isConfigured(x):
-		config = a.loop.config.BackendConfig
+		kind, config = a.loop.config.Backend, a.loop.config.BackendConfig
 	case x.Silent:
 		config = a.likely(x.Backend, x.Data)
 	case x.Partial:
 		return way{}, errors.New("the lease does not hold its secrets")
 	}
-	b, _, err := a.o.Backend(x.Backend, config)
+	b, _, err := a.o.Backend(kind, config)
 	if err != nil {
 		return way{}, err
 	}
-	w := newWay(x.Backend, config, b)
+	w := newWay(kind, config, b)
 	w.Data, w.Suffix, w.Leaving = x.Data, x.Suffix, x.Leaving
 	if !x.Silent && w.Agreed != x.Agreed {
 		return way{}, fmt.Errorf("this version takes it for %s", &w)
@@ -234,7 +234,7 @@ func (a *Agent) configured() backend.Backend {
 // isConfigured tells whether a way that a lease says is that of the config, or may be where the lease says nothing but type and data.
 func (a *Agent) isConfigured(x subnet.Way) bool {
 	b := a.configured()
-	if b == nil || x.Backend != a.loop.config.Backend {
+	if b == nil || x.Backend != backend.KindOf(a.loop.config.Backend, b) {
 		return false
 	}
 	if x.Silent {

@@ -38,22 +38,36 @@ var _ backend.Backend = Backend{}
 // are not known.
 func New(config string) (Backend, []string, error) {
 	r := backend.Read(config)
+	b := read(r)
+	b.directRouting = r.Bool("DirectRouting")
+	return b.checked(r)
+}
+
+// From is New for a config that somebody else has begun to read, who says by himself which peers get plain routes.
+func From(r *backend.Reader) (Backend, []string, error) { return read(r).checked(r) }
+
+// read asks for all keys but DirectRouting.
+func read(r *backend.Reader) Backend {
 	b := Backend{
-		vni:           r.Int("VNI", 1, 1, 1<<24-1),
-		port:          r.Int("Port", 0, 0, 1<<16-1),
-		mtu:           r.Int("MTU", 0, 0, 1<<16-1),
-		gbp:           r.Bool("GBP"),
-		learning:      r.Bool("Learning"),
-		directRouting: r.Bool("DirectRouting"),
+		vni:      r.Int("VNI", 1, 1, 1<<24-1),
+		port:     r.Int("Port", 0, 0, 1<<16-1),
+		mtu:      r.Int("MTU", 0, 0, 1<<16-1),
+		gbp:      r.Bool("GBP"),
+		learning: r.Bool("Learning"),
 	}
 	if b.port == 0 { // flannel's way to say that the kernel's own is meant
 		b.port = 8472
 	}
+	b.name("")
+	return b
+}
+
+// checked ends the reading.
+func (b Backend) checked(r *backend.Reader) (Backend, []string, error) {
 	warnings, err := r.Done()
 	if err != nil {
 		return Backend{}, warnings, err
 	}
-	b.name("")
 	return b, warnings, nil
 }
 

@@ -54,8 +54,10 @@ var (
 
 // New checks config, the Backend object of net-conf.json. The error joins all mistakes; the warnings name keys that
 // are not known.
-func New(config string) (Backend, []string, error) {
-	r := backend.Read(config)
+func New(config string) (Backend, []string, error) { return From(backend.Read(config)) }
+
+// From is New for a config that somebody else has begun to read.
+func From(r *backend.Reader) (Backend, []string, error) {
 	b := Backend{
 		ports: [2]uint16{
 			subnet.Inet:  uint16(r.Int("ListenPort", 51820, 1, 1<<16-1)),

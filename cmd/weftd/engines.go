@@ -9,6 +9,7 @@ import (
 	"github.com/weft-network/weft/network"
 	"github.com/weft-network/weft/network/engine/extension"
 	"github.com/weft-network/weft/network/engine/ipsec"
+	"github.com/weft-network/weft/network/engine/probe"
 	"github.com/weft-network/weft/network/engine/udp"
 	"github.com/weft-network/weft/network/engine/wireguard"
 )
@@ -22,6 +23,7 @@ func engines(o options, log logrus.FieldLogger) []network.Engine {
 	return []network.Engine{
 		udp.New(dir, moverOf("udp", o), log),
 		wireguard.New(dir, moverOf("wireguard", o), log),
+		probe.New(log),
 		ipsec.New(ipsec.Options{Dir: filepath.Join(dir, "ipsec"), Log: log}),
 	}
 }

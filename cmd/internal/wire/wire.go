@@ -8,6 +8,7 @@ import (
 
 	"github.com/weft-network/weft/backend"
 	"github.com/weft-network/weft/backend/alloc"
+	"github.com/weft-network/weft/backend/auto"
 	"github.com/weft-network/weft/backend/extension"
 	"github.com/weft-network/weft/backend/hostgw"
 	"github.com/weft-network/weft/backend/ipip"
@@ -27,6 +28,8 @@ func Backend(kind, config string) (backend.Backend, []string, error) {
 		return vxlan.New(config)
 	case hostgw.Kind:
 		return hostgw.New(config)
+	case auto.Kind:
+		return auto.New(config)
 	case ipip.Kind:
 		return ipip.New(config)
 	case udp.Kind:
@@ -59,5 +62,6 @@ func kinds() []string {
 		wireguard.Kind,
 		ipsec.Kind,
 		extension.Kind,
+		auto.Kind,
 	}
 }
