@@ -141,7 +141,6 @@ func lost(before, put kernel.State) map[string]int {
 		"fdb": common(before.Forwards, put.Forwards), "sysctl": common(before.Sysctls, put.Sysctls),
 		"wireguard": common(before.WireGuardPeers, put.WireGuardPeers),
 		"udp":       common(before.Datagrams, put.Datagrams), "ipsec": common(before.Associations, put.Associations), "command": common(before.Commands, put.Commands),
-		"probe": common(before.Probes, put.Probes),
 	}
 }
 

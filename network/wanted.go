@@ -180,5 +180,5 @@ func (w *wanted) count() map[string]int {
 func countKinds(s kernel.State) map[string]int {
 	return map[string]int{"link": len(s.Links), "addr": len(s.Addrs), "route": len(s.Routes),
 		"neigh": len(s.Neighbours), "fdb": len(s.Forwards), "sysctl": len(s.Sysctls),
-		"wireguard": len(s.WireGuardPeers), "udp": len(s.Datagrams), "ipsec": len(s.Associations), "command": len(s.Commands), "probe": len(s.Probes)}
+		"wireguard": len(s.WireGuardPeers), "udp": len(s.Datagrams), "ipsec": len(s.Associations), "command": len(s.Commands)}
 }

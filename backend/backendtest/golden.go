@@ -89,10 +89,11 @@ func plan(t *testing.T, maker Maker, parts map[string]string) string {
 	var s kernel.State
 	err = b.Base(n, own, &s)
 	writeState(&out, s, err)
+	kind := backend.KindOf(config.Type, b)
 	for line := range strings.Lines(parts["peers"]) {
-		peer := lease(t, line, config.Type)
+		peer := lease(t, line, kind)
 		pb := b
-		if peer.Backend != config.Type {
+		if peer.Backend != kind {
 			if pb, _, err = maker(peer.Backend, "{}"); err != nil {
 				t.Fatal(err)
 			}
@@ -140,6 +141,7 @@ func node(t *testing.T, text string) (backend.Node, subnet.Lease) {
 		Name            string
 		Network, Subnet []netip.Prefix
 		Uplink          []backend.Uplink
+		Works           []kernel.Path
 		Kept            struct {
 			Backend string
 			Data    [2]json.RawMessage
@@ -160,6 +162,12 @@ func node(t *testing.T, text string) (backend.Node, subnet.Lease) {
 			u.Public = u.Addr
 		}
 		n.Uplinks[subnet.FamilyOf(u.Addr)] = u
+	}
+	for _, p := range raw.Works {
+		if n.Works == nil {
+			n.Works = map[kernel.Path]bool{}
+		}
+		n.Works[p] = true
 	}
 	return n, subnet.Lease{Subnets: subnets(raw.Subnet)}
 }

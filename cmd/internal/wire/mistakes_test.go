@@ -35,6 +35,12 @@ var mistakes = map[string][]mistake{
 		{"Learning", `"yes"`, `Backend.Learning: "yes" is not true or false`},
 		{"DirectRouting", `"true"`, `Backend.DirectRouting: "true" is not true or false`},
 	},
+	"auto": {
+		{"Encrypt", `"yes"`, `Backend.Encrypt: "yes" is not true or false`},
+		{"Encrypt", `1`, `Backend.Encrypt: 1 is not true or false`},
+		{"VNI", "0", "Backend.VNI: 0 is not a whole number from 1 to 16777215"},
+		{"MTU", `"1450"`, `Backend.MTU: "1450" is not a whole number from 0 to 65535`},
+	},
 	"host-gw": {},
 	"alloc":   {},
 	"ipip": {

@@ -104,6 +104,7 @@ func (p *path) fall(now time.Time) {
 		p.recent = 0
 	}
 	p.works, p.since, p.moved = false, now, true
+	p.unanswered, p.doubt, p.answers = 0, now, 0
 	p.hold = now.Add(min(holdLeast<<min(p.recent, 10), holdMost))
 	p.falls++
 	p.recent++
