@@ -13,12 +13,15 @@ import (
 )
 
 // Agent keeps one node connected. Make it with New and run it with Run, once. It reads no flags and no environment,
-// changes nothing global of the process, and never ends it; there may be several in one, each in a network namespace of its own.
+// changes nothing global of the process, and never ends it; there may be several in one, each in a network namespace of its own or
+// with another Mark.
 type Agent struct {
 	o       Options
 	kern    *kernel.Kernel
 	keeper  engines // the kernel and what goes with it
 	metrics *metrics
+	berth   *berth    // in Options.Beside
+	born    time.Time // when it was made
 
 	picture     picture     // what the store says
 	claims      claims      // what this node asks the store for, and got
@@ -41,13 +44,19 @@ func New(o Options) (*Agent, error) {
 	if err := o.check(); err != nil {
 		return nil, fmt.Errorf("making the agent: %w", err)
 	}
-	k, err := kernel.OpenAs(kernel.Mark{}, o.SysctlDir)
+	k, err := kernel.OpenAs(o.Mark, o.SysctlDir)
 	if err != nil {
 		return nil, fmt.Errorf("opening netlink: %w", err)
 	}
 	a := &Agent{o: o, kern: k, keeper: engines{o.Engines, k}, look: newBell(), ask: newBell(), guard: newBell(), save: newBell(), part: newBell(), tell: newBell(), equip: newBell()}
 	a.later = make(chan time.Duration, 1)
 	a.metrics = newMetrics(a)
+	a.report.mark, a.born = o.Mark, time.Now()
+	if a.berth, err = o.Beside.join(o.Mark, a.look.ring, o.SubnetFile, o.StateFile, o.KeyFile); err != nil {
+		k.Close()
+		return nil, fmt.Errorf("making the agent: %w", err)
+	}
+	a.keepShare()
 	return a, nil
 }
 

@@ -109,7 +109,7 @@ func (a *Agent) keepFirewall(ctx context.Context) error {
 		}
 		var choice masq.Choice
 		err := a.kern.Inside(func() (err error) {
-			choice, err = masq.Choose(ctx, prefer, a.o.FirewallResync, a.o.Log)
+			choice, err = masq.Choose(ctx, a.o.Mark.Name, prefer, a.o.FirewallResync, a.o.Log)
 			return err
 		})
 		if err != nil {
@@ -233,8 +233,12 @@ func (a *Agent) cleanFirewall(ctx context.Context, c masq.Choice) {
 	var removed []string
 	err := a.kern.Inside(func() error {
 		other, errOther := masq.CleanOther(ctx, c.Firewall)
+		removed = other
+		if a.o.Mark != (kernel.Mark{}) {
+			return errOther // flannel's are the first network's
+		}
 		flannel, errFlannel := masq.CleanFlannel(ctx, false)
-		removed = append(other, flannel...)
+		removed = append(removed, flannel...)
 		return errors.Join(errOther, errFlannel)
 	})
 	for _, what := range removed {
@@ -249,7 +253,7 @@ func (a *Agent) cleanFirewall(ctx context.Context, c masq.Choice) {
 func (a *Agent) warnOfDrops(ctx context.Context, c masq.Config) {
 	var drops []string
 	err := a.kern.Inside(func() (err error) {
-		drops, err = masq.ForeignDrops(ctx, c)
+		drops, err = masq.ForeignDrops(ctx, a.o.Mark.Name, c)
 		return err
 	})
 	if ctx.Err() == nil {

@@ -21,6 +21,8 @@ type loop struct {
 	config  subnet.Config
 	have    bool // config is set
 	inUse   bool // text was refused because of leases, and is looked at again when these change
+	taken   bool // text was refused because of another network of the node, and is looked at again when that one changes
+	seen    int  // version of Beside by then
 	choices choices
 
 	secret   secret
@@ -52,7 +54,7 @@ func (a *Agent) pass(ctx context.Context) error {
 	l := &a.loop
 	n, h := a.picture.take(), a.wanted.take()
 	l.full = l.full || n.all || h.all
-	if err := a.findKey(ctx); err != nil {
+	if err := errors.Join(a.giveWay(time.Now()), a.findKey(ctx)); err != nil {
 		return a.fail(err)
 	}
 	if a.adopt(n); !l.have {
@@ -104,7 +106,7 @@ func (a *Agent) adopt(n news) {
 	case n.config == "":
 		a.report.waiting("config", noConfig(n.place))
 		return
-	case n.config == l.text && !(l.inUse && (n.all || len(n.changed) > 0)):
+	case n.config == l.text && !(l.inUse && (n.all || len(n.changed) > 0)) && !a.isMoved():
 		return
 	}
 	l.text = n.config
@@ -113,7 +115,7 @@ func (a *Agent) adopt(n news) {
 	if err == nil && !l.have {
 		err = a.inUseSince(config)
 	}
-	l.inUse = errors.Is(err, errInUse)
+	l.inUse, l.taken = errors.Is(err, errInUse), errors.Is(err, errTaken)
 	a.report.refused(a.o.Log, err)
 	if err != nil && l.have {
 		return
@@ -182,6 +184,9 @@ func (a *Agent) checkConfig(text string, assigned subnet.Subnets) (subnet.Config
 			return config, err
 		}
 	}
+	if err := a.takeShare(config, b); err != nil {
+		return config, err
+	}
 	a.report.warn(a.o.Log, "net-conf.json", append(warnings, more...))
 	return config, nil
 }
@@ -219,6 +224,7 @@ func (a *Agent) findUplinks(ctx context.Context, self subnet.Self, changed bool)
 	for f, n := range l.config.Networks {
 		families[f] = n.Enabled()
 	}
+	a.o.Beside.disown(&facts)
 	ups, err := a.o.Uplink.with(self).choose(ctx, facts, a.kern, families)
 	a.report.waiting("uplink", err)
 	for _, f := range subnet.Families {

@@ -45,8 +45,12 @@ var metricHelp = map[string]struct {
 
 func newMetrics(a *Agent) *metrics {
 	m := &metrics{a: a, registry: prometheus.NewRegistry(), descs: map[string]*prometheus.Desc{}}
+	var network prometheus.Labels // the first one's metrics have none
+	if a.o.Mark.Name != "" {
+		network = prometheus.Labels{"network": a.o.Mark.Name}
+	}
 	for name, d := range metricHelp {
-		m.descs[name] = prometheus.NewDesc(name, d.help, d.labels, nil)
+		m.descs[name] = prometheus.NewDesc(name, d.help, d.labels, network)
 	}
 	m.registry.MustRegister(m)
 	return m

@@ -19,6 +19,11 @@ import (
 // Options is all that an Agent is told. Node, Store, Backend and SubnetFile must be there; the zero value of every other
 // field is a good choice, or says what it leaves out.
 type Options struct {
+	// Mark tells the network of this agent from others that the node is part of; the zero Mark is that of the first one.
+	Mark kernel.Mark
+	// Beside is what the agents of several networks on one node have in common; nil for an agent that is alone.
+	Beside *Beside
+
 	Node      string       // identity of this node in the cluster, stable over changes of its addresses
 	Store     subnet.Store // who holds which subnet; the caller closes it after Run
 	StoreKind string       // what status calls the store, such as "etcd"
@@ -86,6 +91,10 @@ func (o *Options) check() error {
 	missing(o.Store == nil, "Store")
 	missing(o.Backend == nil, "Backend")
 	missing(o.SubnetFile == "", "SubnetFile")
+	errs = append(errs, o.Mark.Check())
+	if o.Beside == nil {
+		o.Beside = &Beside{}
+	}
 	if o.StoreGrace == 0 {
 		o.StoreGrace = 3 * time.Second
 	}

@@ -91,6 +91,6 @@ func (a *Agent) node(kept subnet.Attrs) backend.Node { return a.nodeUnder(a.loop
 
 // nodeUnder is what they know of it under another config.
 func (a *Agent) nodeUnder(c subnet.Config, kept subnet.Attrs) backend.Node {
-	return backend.Node{Name: a.o.Node, Networks: c.Networks, Further: c.Further, Uplinks: a.loop.uplinks, Kept: kept, Prepared: a.loop.prepared.text,
+	return backend.Node{Name: a.o.Node, Mark: a.o.Mark, Networks: c.Networks, Further: c.Further, Uplinks: a.loop.uplinks, Kept: kept, Prepared: a.loop.prepared.text,
 		WireGuardKey: a.loop.secret.key, Works: a.loop.works}
 }

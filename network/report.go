@@ -16,6 +16,7 @@ import (
 
 // report collects what the tasks have to tell: for Status, for the metrics, and, where something changed, for the log.
 type report struct {
+	mark     kernel.Mark // of the network; never changed
 	mu       sync.Mutex
 	waits    map[string]string // what is waited for, by who waits
 	warnings map[string][]string
@@ -196,10 +197,10 @@ func (r *report) changed(log logrus.FieldLogger, c kernel.Change, repairs map[st
 		return
 	}
 	for _, line := range lines(c.Put) {
-		log.WithField("object", line).Info("kernel: put")
+		log.WithField("object", r.mark.Words(line)).Info("kernel: put")
 	}
 	for _, line := range lines(c.Drop) {
-		log.WithField("object", line).Info("kernel: dropped")
+		log.WithField("object", r.mark.Words(line)).Info("kernel: dropped")
 	}
 }
 

@@ -4,6 +4,7 @@ import "time"
 
 // Status is what weftd says of itself, on its socket as JSON and through weftctl status.
 type Status struct {
+	Network  string         `json:"network,omitempty"` // its name; absent for the first one
 	Version  string         `json:"version"`
 	Node     string         `json:"node"`             // identity
 	Ready    bool           `json:"ready"`            // lease held, every listed peer programmed, loop alive
@@ -21,6 +22,9 @@ type Status struct {
 	Firewall   FirewallStatus    `json:"firewall"`
 	// Dropped says what processes that move packets have dropped of them; absent where there are none.
 	Dropped []DroppedStatus `json:"dropped,omitempty"`
+
+	// Networks are the others that the same weftd serves; only the first one's status has them.
+	Networks []Status `json:"networks,omitempty"`
 }
 
 // LeaseStatus is a lease in text.

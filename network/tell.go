@@ -16,7 +16,7 @@ const stuckAfter = time.Minute
 // Status returns what the agent has to say of itself.
 func (a *Agent) Status() Status {
 	s := a.report.status()
-	s.Version, s.Node = a.o.Version, a.o.Node
+	s.Version, s.Node, s.Network = a.o.Version, a.o.Node, a.o.Mark.Name
 	held, health := a.claims.lease(), a.o.Store.Health()
 	if held != (subnet.Lease{}) {
 		s.Lease = &LeaseStatus{Subnets: prefixes(held.Subnets), PublicIPs: addrs(held), Backend: held.Backend, Expires: moment(health.Expires)}

@@ -175,5 +175,8 @@ func (b Backend) MTU(u backend.Uplink) int {
 	return outer - b.Overhead(u.Addr)
 }
 
+// Number is the VNI.
+func (b Backend) Number() uint32 { return uint32(b.vni) }
+
 // Ports is the port of the devices.
 func (b Backend) Ports() []uint16 { return []uint16{uint16(b.port)} }

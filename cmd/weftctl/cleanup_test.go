@@ -116,7 +116,7 @@ func (n node) weave() {
 	s.Neighbours.Add(kernel.Neighbour{Link: "flannel.1", IP: peer, MAC: mac})
 	s.Forwards.Add(kernel.Forward{Link: "flannel.1", MAC: mac, Dst: netip.MustParseAddr("192.0.2.2")})
 	n.apply(s)
-	_, err := masq.NewNFTables().Sync(n.Context(), masq.Config{Forward: true, Masquerade: [2]bool{true},
+	_, err := masq.NewNFTables("").Sync(n.Context(), masq.Config{Forward: true, Masquerade: [2]bool{true},
 		Networks: [2]netip.Prefix{netip.MustParsePrefix("10.5.0.0/16")}, Subnets: [2]netip.Prefix{netip.MustParsePrefix("10.5.1.0/24")}})
 	if err != nil {
 		n.Fatal(err)

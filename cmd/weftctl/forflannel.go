@@ -9,14 +9,13 @@ import (
 
 	"github.com/weft-network/weft/network/install"
 	"github.com/weft-network/weft/network/kernel"
-	"github.com/weft-network/weft/network/masq"
 )
 
 // besideFlannel are the places of what only Weft has a use for. What flanneld takes over, and what pods use, is not there.
 func (c cleanup) besideFlannel() []func(context.Context) findings {
 	return []func(context.Context) findings{
 		c.lastResort,
-		func(ctx context.Context) findings { return rules(ctx, masq.CleanAll) },
+		func(ctx context.Context) findings { return rules(ctx, firstRules) },
 		func(context.Context) findings { return c.own([]string{c.subnetFile + ".waiting", c.saved()}) },
 		c.ownConfiguration,
 	}

@@ -158,7 +158,12 @@ func removeDevice(name string) func(context.Context) error {
 
 // inFirewall finds the rules of both.
 func (c cleanup) inFirewall(ctx context.Context) findings {
-	return rules(ctx, masq.CleanAll, masq.CleanFlannel)
+	return rules(ctx, firstRules, masq.CleanFlannel)
+}
+
+// firstRules removes the rules of the first network.
+func firstRules(ctx context.Context, dryRun bool) ([]string, error) {
+	return masq.CleanAll(ctx, "", dryRun)
 }
 
 // rules finds what some ways to clean up would remove from the firewall.

@@ -4,7 +4,7 @@ import "testing"
 
 // BenchmarkSyncUnchanged is what a look at rules in order costs.
 func BenchmarkSyncUnchanged(b *testing.B) {
-	n := NewNFTables()
+	n := NewNFTables("")
 	c := dualStack()
 	for b.Loop() {
 		if _, err := n.Sync(b.Context(), c); err != nil {

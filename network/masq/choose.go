@@ -32,23 +32,23 @@ type Choice struct {
 	Reason string // in words, for people
 }
 
-// Choose picks the rendering for this host. prefer is Auto, PreferIPTables, or the name of the one to take. Auto takes nftables, which
+// Choose picks the rendering for this host, and makes it for a network, "" for the first. prefer is Auto, PreferIPTables, or the name of the one to take. Auto takes nftables, which
 // needs no binary, announces changes and lives beside rules of any kind; even Docker's FORWARD policy is no reason against it
 // where Docker's iptables is the variant on nftables, see NFTables. It takes iptables where nftables cannot do what is needed:
 // the kernel is older than 5.2, or iptables-legacy's FORWARD chain drops what nobody accepted, and
 // only a rule in that chain changes this. interval is how often iptables-legacy is looked at. The error says what would help.
-func Choose(ctx context.Context, prefer string, interval time.Duration, log logrus.FieldLogger) (Choice, error) {
+func Choose(ctx context.Context, network, prefer string, interval time.Duration, log logrus.FieldLogger) (Choice, error) {
 	switch prefer {
 	case NFTablesByName:
-		return chooseNFTables("asked for")
+		return chooseNFTables(network, "asked for")
 	case IPTablesByName:
-		return chooseIPTables("asked for", interval)
+		return chooseIPTables(network, "asked for", interval)
 	case PreferIPTables:
-		c, err := chooseIPTables("asked for", interval)
+		c, err := chooseIPTables(network, "asked for", interval)
 		if err == nil {
 			return c, ctx.Err()
 		}
-		c, errNFTables := chooseNFTables(err.Error())
+		c, errNFTables := chooseNFTables(network, err.Error())
 		if errNFTables == nil {
 			return c, ctx.Err()
 		}
@@ -58,17 +58,17 @@ func Choose(ctx context.Context, prefer string, interval time.Duration, log logr
 		return Choice{}, fmt.Errorf("firewall %q is not known; it is %s, %s or %s", prefer, Auto, NFTablesByName, IPTablesByName)
 	}
 	if reason := legacyDrops(); reason != "" {
-		c, err := chooseIPTables(reason, interval)
+		c, err := chooseIPTables(network, reason, interval)
 		if err == nil {
 			return c, ctx.Err()
 		}
 		log.WithError(err).WithField("reason", reason).Warn("Firewall would better be iptables, but that does not work")
 	}
-	c, err := chooseNFTables("default")
+	c, err := chooseNFTables(network, "default")
 	if err == nil {
 		return c, ctx.Err()
 	}
-	c, errIPTables := chooseIPTables(err.Error(), interval)
+	c, errIPTables := chooseIPTables(network, err.Error(), interval)
 	if errIPTables == nil {
 		return c, ctx.Err()
 	}
@@ -80,20 +80,20 @@ func noFirewall(errs ...error) error {
 	return fmt.Errorf("no firewall works here, %s: %w", howToGetNFTables, errors.Join(errs...))
 }
 
-func chooseNFTables(reason string) (Choice, error) {
+func chooseNFTables(network, reason string) (Choice, error) {
 	if err := works(); err != nil {
 		return Choice{}, fmt.Errorf("nftables does not work here: %w", err)
 	}
-	return Choice{Firewall: NewNFTables(), Name: NFTablesByName, Reason: reason}, nil
+	return Choice{Firewall: NewNFTables(network), Name: NFTablesByName, Reason: reason}, nil
 }
 
 // chooseIPTables takes the host's own variant, but the legacy one where that drops, because only its own rules help then.
-func chooseIPTables(reason string, interval time.Duration) (Choice, error) {
+func chooseIPTables(network, reason string, interval time.Duration) (Choice, error) {
 	command := anyCommand
 	if _, err := exec.LookPath(legacyCommand); err == nil && legacyDrops() != "" {
 		command = legacyCommand
 	}
-	t, err := NewIPTables(command, interval)
+	t, err := NewIPTables(network, command, interval)
 	if err != nil {
 		return Choice{}, fmt.Errorf("iptables does not work here: %w", err)
 	}
@@ -134,7 +134,7 @@ func before(release string, major, minor int) bool {
 // where its command is missing and it cannot be known.
 func legacyDrops() string {
 	for _, f := range subnet.Families {
-		if drops, _ := legacyForward(f); drops {
+		if drops, _ := legacyForward(f, ""); drops {
 			return fmt.Sprintf("the FORWARD chain of iptables-legacy drops %s packets that nobody accepted", f)
 		}
 	}

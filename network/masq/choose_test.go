@@ -57,7 +57,7 @@ func TestChoose(t *testing.T) {
 
 // choose returns the choice in words.
 func choose(t *testing.T, prefer string) string {
-	c, err := Choose(t.Context(), prefer, time.Second, quiet())
+	c, err := Choose(t.Context(), "", prefer, time.Second, quiet())
 	if err != nil {
 		return "error: " + err.Error()
 	}

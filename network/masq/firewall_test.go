@@ -225,7 +225,7 @@ func TestSyncBesideStrangeRules(t *testing.T) {
 	}
 	kerneltest.NewNS(t).Do(t, func() {
 		run(t, "iptables-nft -P FORWARD DROP")
-		fw := NewNFTables()
+		fw := NewNFTables("")
 		sync(t, fw, dualStack())
 		put := 0
 		for _, rule := range strange {
@@ -236,7 +236,7 @@ func TestSyncBesideStrangeRules(t *testing.T) {
 				}
 			}
 			sync(t, fw, dualStack())
-			if _, err := ForeignDrops(t.Context(), dualStack()); err != nil {
+			if _, err := ForeignDrops(t.Context(), "", dualStack()); err != nil {
 				t.Errorf("ForeignDrops beside %s: %v", rule, err)
 			}
 		}

@@ -12,10 +12,10 @@ import (
 )
 
 // ForeignDrops names, one sentence each, the chains of others that drop forwarded packets which nobody accepted before, and
-// in which nothing of ours accepts those of pods. A family without a network in c does not matter. In nftables an accept in one table does not override a drop in another,
+// in which nothing of ours, the network's ("" for the first), accepts those of pods. A family without a network in c does not matter. In nftables an accept in one table does not override a drop in another,
 // so Sync cannot help: who owns the chain has to accept the pods' networks there. Whether one of its other rules already does is
 // not looked into. It runs a command only where iptables-legacy is in use.
-func ForeignDrops(ctx context.Context, c Config) ([]string, error) {
+func ForeignDrops(ctx context.Context, network string, c Config) ([]string, error) {
 	conn, err := nftables.New()
 	if err != nil {
 		return nil, fmt.Errorf("open nftables: %w", err)
@@ -27,7 +27,7 @@ func ForeignDrops(ctx context.Context, c Config) ([]string, error) {
 	var drops [2]bool
 	legacy := false // our rules are in iptables-legacy
 	for _, f := range subnet.Families {
-		d, ours := legacyForward(f)
+		d, ours := legacyForward(f, names(network))
 		drops[f], legacy = d && c.Networks[f].IsValid(), legacy || ours
 	}
 	var found []string
@@ -89,7 +89,7 @@ func familyName(f nftables.TableFamily) string {
 
 // legacyForward tells whether the FORWARD chain of iptables-legacy drops what nobody accepted, and whether ours is in
 // it. Where the command is missing or fails, neither can be known and neither is said.
-func legacyForward(f subnet.Family) (drops, ours bool) {
+func legacyForward(f subnet.Family, n names) (drops, ours bool) {
 	tables, err := legacyTables(f)
 	if err != nil || !slices.Contains(tables, "filter") {
 		return false, false
@@ -106,5 +106,5 @@ func legacyForward(f subnet.Family) (drops, ours bool) {
 	if err != nil {
 		return false, false
 	}
-	return slices.ContainsFunc(lines, dropsRest), len(jumps(lines, forwardChain)) > 0
+	return slices.ContainsFunc(lines, dropsRest), len(jumps(lines, n.forward())) > 0
 }

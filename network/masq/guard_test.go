@@ -51,7 +51,7 @@ func TestGuard(t *testing.T) {
 				if err := fw.Remove(t.Context()); err != nil {
 					t.Fatal(err)
 				}
-				if state := r.state(t); strings.Contains(state, "plain text") || strings.Contains(state, guardChain) {
+				if state := r.state(t); strings.Contains(state, "plain text") || strings.Contains(state, "WEFT-GUARD") {
 					t.Errorf("left behind:\n%s", state)
 				}
 			})

@@ -25,17 +25,11 @@ type place struct {
 	holds        []Chain // whose rules are in it
 }
 
-var places = []place{
-	{"nat", natChain, []string{"POSTROUTING"}, []Chain{Postrouting}},
-	{"filter", forwardChain, []string{"FORWARD"}, []Chain{Forward}},
-	{"raw", rawChain, []string{"PREROUTING", "OUTPUT"}, []Chain{Prerouting, Output}},
-	{"mangle", guardChain, []string{"POSTROUTING"}, []Chain{Guard}},
-}
-
 // IPTables is the Firewall that renders the rules with the iptables and ip6tables commands, of either variant. Its
-// rules are in the chains WEFT-POSTRTG, WEFT-FWD, WEFT-NOTRK and WEFT-GUARD; the second exists only while the FORWARD chain drops what
+// rules are in the chains WEFT-POSTRTG, WEFT-FWD, WEFT-NOTRK and WEFT-GUARD, whose names end in that of the network where it is not the first; the second exists only while the FORWARD chain drops what
 // nobody accepted, because elsewhere to accept could only bypass what others filter after it.
 type IPTables struct {
+	names    names
 	command  string
 	legacy   bool
 	interval time.Duration
@@ -43,10 +37,10 @@ type IPTables struct {
 	tools    [2]*iptables.IPTables
 }
 
-// NewIPTables returns the iptables rendering by the given command: "iptables", "iptables-nft" or "iptables-legacy"; the
+// NewIPTables returns the iptables rendering for a network, "" for the first, by the given command: "iptables", "iptables-nft" or "iptables-legacy"; the
 // one for IPv6 is named accordingly and needed only where there are rules for IPv6. The legacy variant announces no changes, so Watch
 // looks again at every interval. The error is about a command that is missing or does not run.
-func NewIPTables(command string, interval time.Duration) (*IPTables, error) {
+func NewIPTables(network, command string, interval time.Duration) (*IPTables, error) {
 	version, err := exec.Command(command, "--version").Output()
 	if err != nil {
 		return nil, fmt.Errorf("ask %s for its version: %w", command, err)
@@ -56,7 +50,7 @@ func NewIPTables(command string, interval time.Duration) (*IPTables, error) {
 		return nil, fmt.Errorf("open nftables: %w", err)
 	}
 	legacy := !strings.Contains(string(version), "nf_tables")
-	return &IPTables{command: command, legacy: legacy, interval: interval, conn: conn}, nil
+	return &IPTables{names: names(network), command: command, legacy: legacy, interval: interval, conn: conn}, nil
 }
 
 // Sync implements Firewall. It runs one command for each chain that it has to look at.
@@ -65,7 +59,7 @@ func (t *IPTables) Sync(ctx context.Context, c Config) (changed int, err error) 
 	for _, f := range subnet.Families {
 		tables, errList := t.tables(f)
 		err = errors.Join(err, errList)
-		for _, p := range places {
+		for _, p := range t.names.places() {
 			var want []Rule
 			for _, chain := range p.holds {
 				for _, r := range rules[chain] {

@@ -110,7 +110,7 @@ func FuzzParseRule(f *testing.F) {
 	f.Fuzz(func(t *testing.T, line string, chain int) {
 		bare(line)
 		dropsRest(line)
-		jumps([]string{line}, forwardChain)
+		jumps([]string{line}, names("").forward())
 		r, ok := parseRule(line, subnet.Inet, Chain(chain&3))
 		if !ok || strings.ContainsAny(r.Why, `"\`) {
 			return

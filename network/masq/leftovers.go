@@ -31,30 +31,32 @@ func CleanFlannel(ctx context.Context, dryRun bool) (removed []string, err error
 	return clean(ctx, flannelTables, flannelPlaces, flannelPlaces, dryRun)
 }
 
-// CleanOther removes what renderings other than used have left behind, and returns what it removed. It is to be called when
+// CleanOther removes what renderings other than used have left behind for the same network, and returns what it removed. It is to be called when
 // used has synced. It is idempotent, and needs no command unless iptables-legacy is in use.
 func CleanOther(ctx context.Context, used Firewall) (removed []string, err error) {
-	own := []nftables.Table{{Name: tableName, Family: nftables.TableFamilyINet}}
 	if c, ok := used.(Choice); ok {
 		used = c.Firewall
 	}
 	switch used := used.(type) {
 	case *IPTables:
+		own, places := used.names.tables(), used.names.places()
 		if used.legacy {
 			return clean(ctx, own, places, nil, false)
 		}
 		return clean(ctx, own, nil, places, false)
 	case *NFTables: // it keeps WEFT-FWD of iptables-nft itself
-		other := slices.DeleteFunc(slices.Clone(places), func(p place) bool { return p.chain == forwardChain })
+		places := used.names.places()
+		other := slices.DeleteFunc(slices.Clone(places), func(p place) bool { return p.chain == used.names.forward() })
 		return clean(ctx, nil, other, places, false)
 	}
 	return nil, fmt.Errorf("clean up after firewalls other than %T: it is not one of this package", used)
 }
 
-// CleanAll removes everything that any rendering has ever put in place, and returns what it removed, or with dryRun what it
+// CleanAll removes everything that any rendering has ever put in place for a network, "" for the first, and returns what it removed, or with dryRun what it
 // would remove. It is idempotent, and needs no command unless iptables-legacy is in use.
-func CleanAll(ctx context.Context, dryRun bool) (removed []string, err error) {
-	return clean(ctx, []nftables.Table{{Name: tableName, Family: nftables.TableFamilyINet}}, places, places, dryRun)
+func CleanAll(ctx context.Context, network string, dryRun bool) (removed []string, err error) {
+	n := names(network)
+	return clean(ctx, n.tables(), n.places(), n.places(), dryRun)
 }
 
 // clean removes tables of nftables, and the chains of iptables at nft from what its variant on nftables keeps and at
@@ -177,9 +179,9 @@ func cleanLegacyPlace(f subnet.Family, p place, dryRun bool) (exists bool, err e
 // newLegacy finds the command of iptables-legacy, which on old hosts has no name of its own.
 func newLegacy() (*IPTables, error) {
 	if _, err := exec.LookPath(legacyCommand); err == nil {
-		return NewIPTables(legacyCommand, 0)
+		return NewIPTables("", legacyCommand, 0)
 	}
-	t, err := NewIPTables(anyCommand, 0)
+	t, err := NewIPTables("", anyCommand, 0)
 	if err == nil && !t.legacy {
 		return nil, fmt.Errorf("find %s: %w", legacyCommand, exec.ErrNotFound)
 	}

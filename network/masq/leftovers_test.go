@@ -47,7 +47,7 @@ func everything(t *testing.T) string {
 func TestCleanFlannel(t *testing.T) {
 	kerneltest.NewNS(t).Do(t, func() {
 		flannel(t)
-		sync(t, NewNFTables(), dualStack())
+		sync(t, NewNFTables(""), dualStack())
 		before := everything(t)
 		would, err := CleanFlannel(t.Context(), true)
 		if err != nil {
@@ -129,7 +129,7 @@ func TestCleanOther(t *testing.T) {
 				if err != nil || len(again) > 0 {
 					t.Errorf("CleanOther again: %v, %v; want nothing to do", again, err)
 				}
-				if _, err := CleanAll(t.Context(), false); err != nil {
+				if _, err := CleanAll(t.Context(), "", false); err != nil {
 					t.Errorf("CleanAll: %v", err)
 				}
 				if left := ours(everything(t)); left != "" {
@@ -191,12 +191,12 @@ func TestForeignDrops(t *testing.T) {
 				for _, command := range test.commands {
 					run(t, command)
 				}
-				sync(t, NewNFTables(), dualStack())
+				sync(t, NewNFTables(""), dualStack())
 				c := dualStack()
 				if strings.HasSuffix(test.name, "off") {
 					c.Networks[subnet.Inet6] = netip.Prefix{}
 				}
-				got, err := ForeignDrops(t.Context(), c)
+				got, err := ForeignDrops(t.Context(), "", c)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -216,7 +216,7 @@ func TestWithoutTools(t *testing.T) {
 		path := os.Getenv("PATH")
 		t.Setenv("PATH", t.TempDir())
 		defer t.Setenv("PATH", path)
-		fw := NewNFTables()
+		fw := NewNFTables("")
 		sync(t, fw, dualStack())
 		if _, err := CleanOther(t.Context(), fw); err != nil {
 			t.Errorf("CleanOther: %v", err)
@@ -225,10 +225,10 @@ func TestWithoutTools(t *testing.T) {
 		if err != nil || len(removed) != 6 {
 			t.Errorf("CleanFlannel: %v, %v; want six things removed from nftables", removed, err)
 		}
-		if _, err := ForeignDrops(t.Context(), dualStack()); err != nil {
+		if _, err := ForeignDrops(t.Context(), "", dualStack()); err != nil {
 			t.Errorf("ForeignDrops: %v", err)
 		}
-		if _, err := NewIPTables("iptables", time.Second); err == nil {
+		if _, err := NewIPTables("", "iptables", time.Second); err == nil {
 			t.Error("NewIPTables finds a command in an empty directory")
 		}
 	})

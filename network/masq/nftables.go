@@ -13,9 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tableName is our nftables table, of family inet. Everything in it is ours.
-const tableName = "weft"
-
 // hook says how a chain of our table hangs in the kernel.
 type hook struct {
 	chain    Chain
@@ -34,16 +31,17 @@ var hooks = []hook{
 }
 
 // NFTables is the Firewall that renders the rules as nftables, by netlink and without any binary. All rules are in
-// the table inet weft, which is replaced as a whole in one transaction. Only what has to be accepted against
+// the table inet weft, or of another network than the first inet weft- and its name, which is replaced as a whole in one transaction. Only what has to be accepted against
 // iptables' FORWARD chain is in that chain's own table, see Config.Forward: no other place would have an effect.
-type NFTables struct{}
+type NFTables struct{ names names }
 
-// NewNFTables returns the nftables rendering. It opens nothing that must be closed.
-func NewNFTables() *NFTables { return &NFTables{} }
+// NewNFTables returns the nftables rendering for a network, "" for the first. It opens nothing that must be closed.
+func NewNFTables(network string) *NFTables { return &NFTables{names(network)} }
 
 // pass is a socket, and on it the changes that wait to be sent in one transaction.
 type pass struct {
-	conn *nftables.Conn
+	conn  *nftables.Conn
+	names names
 }
 
 // nftRule is a rule in nftables' own terms.
@@ -68,23 +66,23 @@ func (n *NFTables) Sync(ctx context.Context, c Config) (int, error) {
 		return 0, fmt.Errorf("list nftables chains: %w", err)
 	}
 	rules := byChain(Plan(c))
-	changed, err := transact(func(p pass) (int, error) { return p.syncTable(rules, chains) })
+	changed, err := transact(n.names, func(p pass) (int, error) { return p.syncTable(rules, chains) })
 	if err != nil {
-		err = fmt.Errorf("keep nftables table inet %s: %w", tableName, err)
+		err = fmt.Errorf("keep nftables table inet %s: %w", n.names.table(), err)
 	}
-	accepted, errAccept := syncAccept(rules[Forward], chains)
+	accepted, errAccept := syncAccept(n.names, rules[Forward], chains)
 	return changed + accepted, errors.Join(err, errAccept, ctx.Err())
 }
 
 // transact sends what f has queued as one transaction, unless f fails. What f listed may be torn or old by then, because others
 // write at the same time; but then the kernel announces it, and the next Sync puts it right.
-func transact(f func(pass) (changed int, err error)) (changed int, err error) {
+func transact(n names, f func(pass) (changed int, err error)) (changed int, err error) {
 	conn, err := nftables.New(nftables.AsLasting())
 	if err != nil {
 		return 0, fmt.Errorf("open nftables: %w", err)
 	}
 	defer conn.CloseLasting() // what it could complain about does not matter any more
-	changed, err = f(pass{conn: conn})
+	changed, err = f(pass{conn, n})
 	if err != nil || changed == 0 {
 		return 0, err
 	}
@@ -117,7 +115,7 @@ func byChain(rules []Rule) map[Chain][]Rule {
 // many come and go one by one, because the kernel is slow to let go of whole chains; where more than that is wrong,
 // the table is replaced.
 func (p pass) syncTable(rules map[Chain][]Rule, chains []*nftables.Chain) (int, error) {
-	table := &nftables.Table{Name: tableName, Family: nftables.TableFamilyINet}
+	table := &nftables.Table{Name: p.names.table(), Family: nftables.TableFamilyINet}
 	exists, dormant, err := p.findTable(table)
 	if err != nil {
 		return 0, err

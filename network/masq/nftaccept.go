@@ -12,14 +12,6 @@ import (
 	"github.com/weft-network/weft/subnet"
 )
 
-// Names of our chains among iptables' own.
-const (
-	natChain     = "WEFT-POSTRTG"
-	forwardChain = "WEFT-FWD"
-	rawChain     = "WEFT-NOTRK"
-	guardChain   = "WEFT-GUARD"
-)
-
 // jumpWhy is the comment at the jumps to our chains.
 const jumpWhy = "weft"
 
@@ -32,7 +24,7 @@ var tableFamily = [2]nftables.TableFamily{
 // variant) keeps, and only while that chain drops what nobody accepted. Docker makes it so. The jump is
 // behind all rules that look at packets, so that policies which others put there are kept. A foreign chain of another
 // name or table can drop the packets as well, and nothing can be done about that from outside it; ForeignDrops names those.
-func syncAccept(rules []Rule, chains []*nftables.Chain) (changed int, err error) {
+func syncAccept(n names, rules []Rule, chains []*nftables.Chain) (changed int, err error) {
 	for _, f := range subnet.Families {
 		var own []Rule
 		for _, r := range rules {
@@ -40,7 +32,7 @@ func syncAccept(rules []Rule, chains []*nftables.Chain) (changed int, err error)
 				own = append(own, r)
 			}
 		}
-		k, errFamily := transact(func(p pass) (int, error) { return p.syncAccept(f, own, chains) })
+		k, errFamily := transact(n, func(p pass) (int, error) { return p.syncAccept(f, own, chains) })
 		if errFamily != nil {
 			err = errors.Join(err, fmt.Errorf("accept forwarded %s packets of pods in iptables' FORWARD chain: %w", f, errFamily))
 		}
@@ -50,7 +42,7 @@ func syncAccept(rules []Rule, chains []*nftables.Chain) (changed int, err error)
 }
 
 func (p pass) syncAccept(f subnet.Family, rules []Rule, chains []*nftables.Chain) (int, error) {
-	base, ours := findChain(chains, f, "FORWARD"), findChain(chains, f, forwardChain)
+	base, ours := findChain(chains, f, "FORWARD"), findChain(chains, f, p.names.forward())
 	if base == nil || base.Hooknum == nil || (len(rules) == 0 && ours == nil) {
 		return 0, nil
 	}
@@ -65,7 +57,7 @@ func (p pass) syncAccept(f subnet.Family, rules []Rule, chains []*nftables.Chain
 		}
 		return p.dropAccept(listed, base, ours), nil
 	}
-	changed, err := p.syncChain(&nftables.Chain{Name: forwardChain, Table: base.Table}, ours, renderNFT(rules, base.Table.Family))
+	changed, err := p.syncChain(&nftables.Chain{Name: p.names.forward(), Table: base.Table}, ours, renderNFT(rules, base.Table.Family))
 	if err != nil {
 		return 0, err
 	}
@@ -74,7 +66,7 @@ func (p pass) syncAccept(f subnet.Family, rules []Rule, chains []*nftables.Chain
 
 // jump queues what base needs to have exactly one jump to our chain, in front of drop.
 func (p pass) jump(listed []*nftables.Rule, base *nftables.Chain, drop *nftables.Rule) (changed int) {
-	want := nftRule{exprs: []expr.Any{&expr.Verdict{Kind: expr.VerdictJump, Chain: forwardChain}}, comment: jumpWhy}
+	want := nftRule{exprs: []expr.Any{&expr.Verdict{Kind: expr.VerdictJump, Chain: p.names.forward()}}, comment: jumpWhy}
 	wanted := &nftables.Rule{Table: base.Table, Chain: base, Exprs: want.exprs, UserData: comment(want.comment)}
 	right := false
 	for _, r := range listed {
@@ -84,7 +76,7 @@ func (p pass) jump(listed []*nftables.Rule, base *nftables.Chain, drop *nftables
 			p.conn.InsertRule(wanted)
 			right = true
 			changed++
-		case !jumpsTo(r, forwardChain):
+		case !jumpsTo(r, p.names.forward()):
 		case !right && want.equal(r):
 			right = true
 		default:
@@ -102,7 +94,7 @@ func (p pass) jump(listed []*nftables.Rule, base *nftables.Chain, drop *nftables
 // dropAccept queues the removal of our chain and of the jumps to it.
 func (p pass) dropAccept(listed []*nftables.Rule, base, ours *nftables.Chain) (changed int) {
 	for _, r := range listed {
-		if jumpsTo(r, forwardChain) {
+		if jumpsTo(r, p.names.forward()) {
 			_ = p.conn.DelRule(ruleAt(base, r.Handle))
 			changed++
 		}

@@ -23,19 +23,19 @@ type rendering struct {
 var renderings = []rendering{
 	{
 		name:     "nftables",
-		firewall: func() (Firewall, error) { return NewNFTables(), nil },
+		firewall: func() (Firewall, error) { return NewNFTables(""), nil },
 		command:  "iptables-nft",
 		show:     []string{"nft -s list ruleset"},
 		flush:    []string{"nft flush ruleset"},
 	}, {
 		name:     "iptables-nft",
-		firewall: func() (Firewall, error) { return NewIPTables("iptables-nft", time.Second) },
+		firewall: func() (Firewall, error) { return NewIPTables("", "iptables-nft", time.Second) },
 		command:  "iptables-nft",
 		show:     []string{"iptables-nft-save", "ip6tables-nft-save"},
 		flush:    []string{"nft flush ruleset"},
 	}, {
 		name:     "iptables-legacy",
-		firewall: func() (Firewall, error) { return NewIPTables("iptables-legacy", time.Second) },
+		firewall: func() (Firewall, error) { return NewIPTables("", "iptables-legacy", time.Second) },
 		command:  "iptables-legacy",
 		show:     []string{"iptables-legacy-save", "ip6tables-legacy-save"},
 		flush: []string{
@@ -134,7 +134,7 @@ func (r rendering) deletions(t *testing.T) []string {
 		return append(commands, nftDeletions(t, "ip6 filter")...)
 	}
 	for _, command := range []string{r.command, strings.Replace(r.command, "iptables", "ip6tables", 1)} {
-		for _, p := range places {
+		for _, p := range names("").places() {
 			for i := range strings.Count(run(t, fmt.Sprintf("%s -t %s -S %s", command, p.table, p.chain)), "-A ") {
 				commands = append(commands, fmt.Sprintf("%s -t %s -D %s %d", command, p.table, p.chain, i+1))
 			}

@@ -14,7 +14,7 @@ import (
 // Watch implements Firewall. The kernel announces every change of nftables' rules; what concerns tables in which
 // nothing of ours is or could be is ignored.
 func (n *NFTables) Watch(ctx context.Context, f func()) error {
-	return watchTables(ctx, about(f, tableName, "filter"))
+	return watchTables(ctx, about(f, n.names.table(), "filter"))
 }
 
 // about calls f for the tables of these names, and for what could be any table.

@@ -101,7 +101,7 @@ func TestWatchTables(t *testing.T) {
 func TestWatchIgnoresOthers(t *testing.T) {
 	rings := make(chan string, 1000)
 	follow(t, func(ctx context.Context) error {
-		return NewNFTables().Watch(ctx, func() { rings <- "" })
+		return NewNFTables("").Watch(ctx, func() { rings <- "" })
 	}, rings)
 	run(t, "nft add table inet others")
 	run(t, "nft add chain inet others forward { type filter hook forward priority 0 ; }")
