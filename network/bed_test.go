@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weft-network/weft/backend"
+	"github.com/weft-network/weft/backend/auto"
 	"github.com/weft-network/weft/backend/extension"
 	"github.com/weft-network/weft/backend/hostgw"
 	"github.com/weft-network/weft/backend/ipsec"
@@ -85,6 +86,8 @@ func backends(kind, config string) (backend.Backend, []string, error) {
 		return ipsec.New(config)
 	case extension.Kind:
 		return extension.New(config)
+	case auto.Kind:
+		return auto.New(config)
 	}
 	return nil, nil, fmt.Errorf("backend %q is unknown", kind)
 }

@@ -180,6 +180,7 @@ func (r *report) working(now time.Time) (done func()) {
 
 // changed counts a change of the kernel and logs it: one line for each object, or one for all where they are many.
 func (r *report) changed(log logrus.FieldLogger, c kernel.Change, repairs map[string]int, err error) {
+	c.Put.Probes, c.Drop.Probes = nil, nil // to look at a path changes nothing
 	put, drop := countKinds(c.Put), countKinds(c.Drop)
 	r.mu.Lock()
 	if r.changes == nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
 
+	"github.com/weft-network/weft/network/engine/probe"
 	"github.com/weft-network/weft/network/kernel"
 	"github.com/weft-network/weft/network/kernel/kerneltest"
 	"github.com/weft-network/weft/subnet/memory"
@@ -64,7 +65,9 @@ func (c *nodes) start(i int) {
 	c.t.Helper()
 	c.spaces[i].Do(c.t, func() {
 		var err error
-		c.agents[i], err = New(c.options[i])
+		o := c.options[i]
+		o.Engines = append(slices.Clone(o.Engines), probe.New(o.Log)) // another process has another one
+		c.agents[i], err = New(o)
 		must(c.t, err)
 	})
 	c.stops[i] = running(c.t, c.agents[i])
@@ -139,6 +142,10 @@ func TestBackendChanges(t *testing.T) {
 		{"another port", `{"Type":"vxlan"}`, `{"Type":"vxlan","Port":4789}`, "vxlan (VNI 1 at port 4789)", []string{"flannel.1b"}, true, "dev flannel.1b proto 87"},
 		{"another port and VNI", `{"Type":"vxlan","VNI":7}`, `{"Type":"vxlan","VNI":70000,"Port":4789}`, "vxlan (VNI 70000 at port 4789)", []string{"flannel.70000"}, true, "dev flannel.70000 proto 87"},
 		{"another MTU", `{"Type":"vxlan"}`, `{"Type":"vxlan","MTU":1400}`, "vxlan (VNI 1 at port 8472)", []string{"flannel.1"}, false, "mtu 1350 up"},
+		{"vxlan to auto", `{"Type":"vxlan"}`, `{"Type":"auto"}`, "vxlan (VNI 1 at port 8472)", []string{"flannel.1"}, false, "dev eth0 proto 87\n"},
+		{"host-gw to auto", `{"Type":"host-gw"}`, `{"Type":"auto","VNI":3}`, "vxlan (VNI 3 at port 8472)", []string{"flannel.3"}, false, "dev eth0 proto 87\n"},
+		{"auto to host-gw", `{"Type":"auto"}`, `{"Type":"host-gw"}`, "host-gw", nil, false, "dev eth0 proto 87\n"},
+		{"auto at another port", `{"Type":"auto"}`, `{"Type":"auto","Port":4789}`, "vxlan (VNI 1 at port 4789)", []string{"flannel.1b"}, true, "dev eth0 proto 87\n"},
 		{"direct routing", `{"Type":"vxlan"}`, `{"Type":"vxlan","DirectRouting":true}`, "vxlan (VNI 1 at port 8472)", []string{"flannel.1"}, false, "dev eth0 proto 87"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
