@@ -17,7 +17,17 @@ type Way struct {
 	Leaving bool      // the node needs it no more, and keeps it while peers may
 	Data    [2]string // the backend's own data, compact JSON; "" where it has none
 	Silent  bool      // the lease does not say what is agreed, as those of flanneld
+
+	Rotation string // why the node has it, where that is a change of private keys: Away, Back or Along; else ""
+	Follows  string // keys of peers whose rotation is Away that the node reaches by it: public keys in base64, with spaces between
 }
+
+// A node that changes its private key has a way with the new one beside that of the config for a while, and its peers have it too.
+const (
+	Away  = "away"  // peers are to reach the node by this way, so that the other one can take the new key
+	Back  = "back"  // peers are to reach the node by the other way again
+	Along = "along" // the node's own key does not change; a peer's does
+)
 
 // maxWays is how many ways a lease may have. A node has two while the backend changes, and more only where it changes
 // again and again.
@@ -25,13 +35,15 @@ const maxWays = 16
 
 // wayWire mirrors one way in Attrs.Ways.
 type wayWire struct {
-	Type    string
-	Agreed  string              `json:",omitempty"`
-	Config  json.RawMessage     `json:",omitempty"`
-	Suffix  string              `json:",omitempty"`
-	Partial bool                `json:",omitempty"`
-	Leaving bool                `json:",omitempty"`
-	Data    *[2]json.RawMessage `json:",omitempty"`
+	Type     string
+	Agreed   string              `json:",omitempty"`
+	Config   json.RawMessage     `json:",omitempty"`
+	Suffix   string              `json:",omitempty"`
+	Partial  bool                `json:",omitempty"`
+	Leaving  bool                `json:",omitempty"`
+	Rotation string              `json:",omitempty"`
+	Follows  string              `json:",omitempty"`
+	Data     *[2]json.RawMessage `json:",omitempty"`
 }
 
 // SetWays makes a announce ways, the newest first; there must be one at least. A lease with one way alone says what is
@@ -43,7 +55,8 @@ func (a *Attrs) SetWays(ways []Way, told bool) error {
 	}
 	var list []wayWire
 	for _, w := range ways {
-		x := wayWire{Type: w.Backend, Agreed: w.Agreed, Config: json.RawMessage(w.Config), Suffix: w.Suffix, Partial: w.Partial, Leaving: w.Leaving}
+		x := wayWire{Type: w.Backend, Agreed: w.Agreed, Config: json.RawMessage(w.Config), Suffix: w.Suffix, Partial: w.Partial, Leaving: w.Leaving,
+			Rotation: w.Rotation, Follows: w.Follows}
 		if w.Data != [2]string{} {
 			x.Data = &[2]json.RawMessage{json.RawMessage(w.Data[Inet]), json.RawMessage(w.Data[Inet6])}
 			for f := range x.Data {
@@ -81,7 +94,8 @@ func (a *Attrs) AllWays() ([]Way, error) {
 		if x.Type == "" || len(x.Suffix) > 4 {
 			return nil, errors.New("a way without a type, or with a suffix of more than 4 bytes")
 		}
-		ways[i] = Way{Backend: x.Type, Agreed: x.Agreed, Suffix: x.Suffix, Partial: x.Partial, Leaving: x.Leaving, Config: compactJSON(x.Config)}
+		ways[i] = Way{Backend: x.Type, Agreed: x.Agreed, Suffix: x.Suffix, Partial: x.Partial, Leaving: x.Leaving, Config: compactJSON(x.Config),
+			Rotation: x.Rotation, Follows: x.Follows}
 		for f := range Families {
 			if x.Data != nil {
 				ways[i].Data[f] = compactJSON(x.Data[f])

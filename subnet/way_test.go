@@ -27,6 +27,8 @@ func TestWays(t *testing.T) {
 			`[{"Type":"host-gw"},{"Type":"vxlan","Agreed":"VNI 1 at port 8472","Config":{"MTU":1400},"Data":[` + mac("01") + "," + mac("02") + `]}]`, nil},
 		{"one that leaves", []subnet.Way{{Backend: "host-gw"}, {Backend: "extension", Partial: true, Leaving: true, Suffix: "b"}}, false,
 			`[{"Type":"host-gw"},{"Type":"extension","Suffix":"b","Partial":true,"Leaving":true}]`, nil},
+		{"one for a change of keys", []subnet.Way{{Backend: "wireguard"}, {Backend: "wireguard", Agreed: "one device, at port 7", Rotation: subnet.Along, Follows: "AA= BB="}}, false,
+			`[{"Type":"wireguard"},{"Type":"wireguard","Agreed":"one device, at port 7","Rotation":"along","Follows":"AA= BB="}]`, nil},
 		{"signs that JSON escapes", []subnet.Way{{Backend: "x<&>", Agreed: "\u2028"}}, true, `[{"Type":"x\u003c\u0026\u003e","Agreed":"\u2028"}]`, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -97,7 +99,7 @@ func TestCompactWays(t *testing.T) {
 
 func FuzzWays(f *testing.F) {
 	for _, seed := range []string{"", "[]", "null", `[{"Type":"vxlan"}]`, `[{"Type":"vxlan","Agreed":"VNI 1 at port 4789","Config":{"a": 1},"Data":[{"VNI":1},null]}]`,
-		`[{"Type":"vxlan","Leaving":true,"Later":[]},{"Type":"host-gw","Data":[]}]`, `[{"Type":"\ud800"}]`, "[[]]", "[{}"} {
+		`[{"Type":"vxlan","Leaving":true,"Later":[]},{"Type":"host-gw","Data":[]}]`, `[{"Type":"\ud800"}]`, `[{"Type":"wireguard"},{"Type":"wireguard","Rotation":"away","Follows":"AA="}]`, "[[]]", "[{}"} {
 		f.Add("vxlan", seed)
 	}
 	f.Fuzz(func(t *testing.T, kind, text string) {

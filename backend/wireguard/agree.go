@@ -22,6 +22,24 @@ func (b Backend) Renamed(suffix string) backend.Backend {
 	return b
 }
 
+// Beside returns b at the two ports after those of the config, or at one where there is one device.
+func (b Backend) Beside() backend.Backend {
+	const last = 1<<16 - 1
+	low, high := min(b.ports[0], b.ports[1]), max(b.ports[0], b.ports[1])
+	switch {
+	case high <= last-2:
+		b.ports = [2]uint16{high + 1, high + 2}
+	case low > 2:
+		b.ports = [2]uint16{low - 2, low - 1}
+	default:
+		b.ports = [2]uint16{defaultPort, defaultPort + 1}
+	}
+	if b.mode != separate {
+		b.ports[subnet.Inet6] = b.ports[subnet.Inet]
+	}
+	return b
+}
+
 // Agreed names what all nodes must have in common to reach each other. A preshared key can be changed in place: it takes part
 // when two nodes agree on new keys, which is minutes after they have agreed on the last.
 func (b Backend) Agreed() string {

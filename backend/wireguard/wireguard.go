@@ -24,6 +24,9 @@ const (
 	overheadInet6 = 4 + 4 + 8 + 16 + 8 + 40
 )
 
+// defaultPort is where the device of IPv4 listens, that of IPv6 is the next one.
+const defaultPort = 51820
+
 // mode says by which family outer packets go.
 type mode string
 
@@ -49,7 +52,7 @@ var (
 	_ backend.Agreeing   = Backend{}
 	_ backend.Renamer    = Backend{}
 	_ backend.Encrypting = Backend{}
-	_ backend.Keyed      = Backend{}
+	_ backend.Rotating   = Backend{}
 )
 
 // New checks config, the Backend object of net-conf.json. The error joins all mistakes; the warnings name keys that
@@ -60,8 +63,8 @@ func New(config string) (Backend, []string, error) { return From(backend.Read(co
 func From(r *backend.Reader) (Backend, []string, error) {
 	b := Backend{
 		ports: [2]uint16{
-			subnet.Inet:  uint16(r.Int("ListenPort", 51820, 1, 1<<16-1)),
-			subnet.Inet6: uint16(r.Int("ListenPortV6", 51821, 1, 1<<16-1)),
+			subnet.Inet:  uint16(r.Int("ListenPort", defaultPort, 1, 1<<16-1)),
+			subnet.Inet6: uint16(r.Int("ListenPortV6", defaultPort+1, 1, 1<<16-1)),
 		},
 		mtu:       r.Int("MTU", 0, 0, 1<<16-1),
 		mode:      mode(r.Text("Mode", string(separate))),

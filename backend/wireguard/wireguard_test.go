@@ -151,3 +151,24 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestBeside holds which ports the devices of a change of keys have.
+func TestBeside(t *testing.T) {
+	for config, want := range map[string]string{
+		`{}`:                                    "a device for each family, at ports 51822 and 51823",
+		`{"ListenPort":7000}`:                   "a device for each family, at ports 51822 and 51823",
+		`{"ListenPort":60000}`:                  "a device for each family, at ports 60001 and 60002",
+		`{"ListenPort":65534}`:                  "a device for each family, at ports 51819 and 51820",
+		`{"ListenPort":65535,"ListenPortV6":1}`: "a device for each family, at ports 51820 and 51821",
+		`{"Mode":"auto"}`:                       "one device, at port 51821",
+		`{"Mode":"ipv6","ListenPort":65535}`:    "one device, at port 65533",
+	} {
+		b, _, err := New(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := b.Beside().(Backend).Agreed(); got != want {
+			t.Errorf("beside %s there is %s, want %s", config, got, want)
+		}
+	}
+}
