@@ -82,3 +82,34 @@ func TestFloodCountsLosses(t *testing.T) {
 		t.Errorf("%d of %d packets lost, want some of them", lost, sent)
 	}
 }
+
+func TestCaptureFindsTexts(t *testing.T) {
+	a, b := kerneltest.NewNS(t), kerneltest.NewNS(t)
+	a.Join(t, "eth0", b, "eth0", []string{"192.0.2.1/24"}, []string{"192.0.2.2/24"})
+	to := netip.MustParseAddrPort("192.0.2.2:7")
+	there, back := []byte{192, 0, 2, 1, 192, 0, 2, 2}, []byte{192, 0, 2, 2, 192, 0, 2, 1}
+	b.Echo(t, to)
+	a.Reach(t, to)
+	both, none := a.Capture(t, "eth0", there, back), a.Capture(t, "eth0", []byte("there is no such text"))
+	flood := a.Flood(t, to, time.Millisecond)
+	both.Await(t, 20)
+	none.Await(t, 20)
+	flood.Stop(t)
+	if _, found := both.Counts(); found < 20 {
+		t.Errorf("%d packets found, want all that the flood has sent", found)
+	}
+	if packets, found := none.Counts(); found != 0 || packets < 20 {
+		t.Errorf("of %d packets %d have a text that is in none", packets, found)
+	}
+}
+
+func TestStreamComesBack(t *testing.T) {
+	a, b := kerneltest.NewNS(t), kerneltest.NewNS(t)
+	a.Join(t, "eth0", b, "eth0", []string{"192.0.2.1/24"}, []string{"192.0.2.2/24"})
+	wire := b.Capture(t, "eth0")
+	stream := a.Stream(t, b, netip.MustParseAddrPort("192.0.2.2:7"), time.Millisecond)
+	wire.Await(t, 50)
+	if sent, missing := stream.Stop(t); sent < 1000 || missing != 0 {
+		t.Errorf("%d bytes sent, %d missing", sent, missing)
+	}
+}
