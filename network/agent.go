@@ -27,6 +27,7 @@ type Agent struct {
 	claims      claims      // what this node asks the store for, and got
 	wanted      wanted      // what the kernel should hold, and where it was seen to differ
 	loop        loop        // the pass's own memory; only the task that keeps the kernel touches it
+	rotations   rotations   // a change of the private key under way
 	fire        firewall    // what the firewall should hold
 	fileDoubted atomic.Bool // subnet.env may not be as it was written
 	later       chan time.Duration

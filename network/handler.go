@@ -16,7 +16,9 @@ func (a *Agent) Handler() http.Handler { return Handler(a) }
 // Handler serves the state of the agents of a node over HTTP: /status (Status of the first as JSON, with those of the others in it),
 // /healthz (200 while the loops of all are alive), /readyz (200 while all hold their leases and have every peer programmed, else 503 and
 // the reasons, one a line) and /metrics (Prometheus).
-func Handler(first *Agent, others ...*Agent) http.Handler {
+func Handler(first *Agent, others ...*Agent) http.Handler { return handle(first, others) }
+
+func handle(first *Agent, others []*Agent) *http.ServeMux {
 	all := append([]*Agent{first}, others...)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {

@@ -67,3 +67,32 @@ func TestHandlerTellsThatTheLoopIsStuck(t *testing.T) {
 		t.Errorf("healthz %d %s", code, body)
 	}
 }
+
+func TestControlTakesOrders(t *testing.T) {
+	a := pure(t, vxlan1)
+	a.metrics = newMetrics(a)
+	a.report.ready, a.report.plan = true, a.planOf(t, vxlan1)
+	order := func(h http.Handler, target, body string) (int, string) {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, target, strings.NewReader(body)))
+		return w.Code, w.Body.String()
+	}
+	for _, test := range []struct {
+		target, body string
+		code         int
+		want         string
+	}{
+		{"/wireguard/rotate", "{}", http.StatusConflict, "the backend is vxlan"},
+		{"/wireguard/rotate", `{"abort":true}`, http.StatusConflict, "under way"},
+		{"/wireguard/rotate?network=blue", "{}", http.StatusConflict, "no network of that name"},
+		{"/wireguard/rotate", "rotate!", http.StatusBadRequest, "not as expected"},
+		{"/wireguard", "{}", http.StatusNotFound, ""},
+	} {
+		if code, body := order(Control(a), test.target, test.body); code != test.code || !strings.Contains(body, test.want) {
+			t.Errorf("POST %s %s: %d %s, want %d %s", test.target, test.body, code, body, test.code, test.want)
+		}
+	}
+	if code, body := order(Handler(a), "/wireguard/rotate", "{}"); code != http.StatusNotFound {
+		t.Errorf("an order is taken where anybody may ask: %d %s", code, body)
+	}
+}

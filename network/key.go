@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/weft-network/weft/backend"
@@ -31,6 +32,14 @@ func (a *Agent) findKey(ctx context.Context) error {
 	if k.key != (kernel.Key{}) {
 		return nil
 	}
+	if a.o.KeyFile != "" {
+		err := a.rotations.load(a.o.KeyFile + ".rotation")
+		a.report.warn(a.o.Log, "change of keys", texts(err))
+	}
+	if r := a.rotations.now(); r.stage == returning {
+		*k = secret{key: r.key, from: "a change of keys"} // the file may hold the old one
+		return nil
+	}
 	key, err := readKey(a.o.KeyFile)
 	if err == nil {
 		*k = secret{key: key, from: "its file", written: true}
@@ -50,12 +59,20 @@ func (a *Agent) findKey(ctx context.Context) error {
 		*k = secret{key: key, from: "flanneld"}
 		return nil
 	}
+	if key, err = makeKey(); err != nil {
+		return err
+	}
+	*k = secret{key: key, from: "new"}
+	return nil
+}
+
+// makeKey makes a private key.
+func makeKey() (kernel.Key, error) {
 	made, err := ecdh.X25519().GenerateKey(rand.Reader)
 	if err != nil {
-		return fmt.Errorf("making a private key for WireGuard: %w", err)
+		return kernel.Key{}, fmt.Errorf("making a private key for WireGuard: %w", err)
 	}
-	*k = secret{key: clamped(kernel.Key(made.Bytes())), from: "new"}
-	return nil
+	return clamped(kernel.Key(made.Bytes())), nil
 }
 
 // flannelKeyFile is where flanneld keeps its key, beside subnet.env.
@@ -63,12 +80,14 @@ const flannelKeyFile = "wgkey"
 
 // keepKey writes the key down where one of the ways needs it. Without the file the node has a key until its next boot.
 func (a *Agent) keepKey() {
-	k := &a.loop.secret
-	needed := false
-	for i := range a.loop.choices.ways {
-		needed = needed || backend.NeedsKey(a.loop.choices.ways[i].b)
+	if slices.ContainsFunc(a.loop.choices.ways, func(w way) bool { return backend.NeedsKey(w.b) }) {
+		a.writeKey()
 	}
-	if !needed || k.written || a.o.KeyFile == "" {
+}
+
+func (a *Agent) writeKey() {
+	k := &a.loop.secret
+	if k.written || a.o.KeyFile == "" {
 		return
 	}
 	_, err := subnet.WriteFile(a.o.KeyFile, []byte(base64.StdEncoding.EncodeToString(k.key[:])+"\n"), 0o600)

@@ -26,6 +26,8 @@ type loop struct {
 	choices choices
 
 	secret   secret
+	followed time.Time   // since when all peers have followed a change of the key; zero while some have not
+	parted   bool        // the next plan is one of those in which nobody uses the devices of the config
 	prepared preparation // for the backend of the config
 
 	self    subnet.Self // by which the uplinks were chosen

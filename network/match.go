@@ -1,6 +1,7 @@
 package network
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -15,6 +16,9 @@ type match struct {
 	*way
 	data    [2]string // the peer's
 	leaving bool      // the peer needs it no more
+
+	rotation string // the peer's Way.Rotation
+	follows  string // the peer's Way.Follows
 }
 
 // shared returns the ways that peers who announce said have in common with ways, in our order. implied says what a
@@ -27,7 +31,7 @@ func shared(ways []way, said []subnet.Way, implied func(kind string, data [2]str
 	for i := range ways {
 		for _, x := range said {
 			if ways[i].is(x.Backend, x.Agreed) {
-				list = append(list, match{&ways[i], x.Data, x.Leaving})
+				list = append(list, match{way: &ways[i], data: x.Data, leaving: x.Leaving, rotation: x.Rotation, follows: x.Follows})
 				break
 			}
 		}
@@ -40,8 +44,8 @@ func shared(ways []way, said []subnet.Way, implied func(kind string, data [2]str
 func silent(ways []way, said subnet.Way, implied func(string, [2]string) string) []match {
 	var fit []match
 	for i := range ways {
-		if ways[i].Backend == said.Backend && fits(ways[i].b, said.Data) {
-			fit = append(fit, match{&ways[i], said.Data, false})
+		if ways[i].Backend == said.Backend && ways[i].Rotation == "" && fits(ways[i].b, said.Data) {
+			fit = append(fit, match{way: &ways[i], data: said.Data})
 		}
 	}
 	if len(fit) < 2 {
@@ -98,6 +102,9 @@ func (a *Agent) invite(n news) {
 
 // guest makes a way that a peer has and this node has not. Where the config encrypts, one that does not is refused.
 func (a *Agent) guest(x subnet.Way) (way, error) {
+	if x.Rotation != "" {
+		return way{}, fmt.Errorf("%s is for a change of keys alone", wayText(x))
+	}
 	config, _ := backend.Publish(x.Config) // a peer gives this node no commands to run
 	if x.Silent {
 		config = a.likely(x.Backend, x.Data)
@@ -131,6 +138,7 @@ func (p plan) serve(l subnet.Lease, s *kernel.State) (by *way, hindrance, err er
 	if err != nil {
 		return nil, nil, backend.Explain(l, err)
 	}
+	list = slices.DeleteFunc(list, match.isUnneeded)
 	var errs []error
 	for i, m := range list {
 		if i+1 < len(list) && !p.inContact(m, l) {
@@ -153,7 +161,7 @@ func (p plan) serve(l subnet.Lease, s *kernel.State) (by *way, hindrance, err er
 		return nil, nil, errors.Join(errs...)
 	}
 	for _, m := range list {
-		if m.way != by {
+		if m.way != by && !p.hasParted(m) {
 			p.receive(m, l, s)
 		}
 	}
@@ -170,16 +178,21 @@ func (p plan) common(l *subnet.Lease) ([]match, error) {
 	if len(list) == 0 {
 		return nil, fmt.Errorf("it is reached by %s, which this node cannot serve", wayTexts(said))
 	}
-	slices.SortStableFunc(list, func(x, y match) int { // one that the peer does not know of yet is the last resort
-		switch {
-		case x.announced == y.announced:
-			return 0
-		case x.announced:
-			return -1
-		}
-		return 1
-	})
+	slices.SortStableFunc(list, func(x, y match) int { return cmp.Compare(x.rank(), y.rank()) })
 	return list, nil
+}
+
+// rank tells where m stands among others in common, the lowest first.
+func (m match) rank() int {
+	switch {
+	case !m.announced: // the peer does not know of it yet
+		return 3
+	case m.isAway():
+		return 0
+	case m.Rotation != "":
+		return 2
+	}
+	return 1
 }
 
 // receive adds what the peer needs so that this node takes in what it sends by m. A failure is no harm: the peer is served by

@@ -19,6 +19,7 @@ type plan struct {
 	ways      []way                                    // the newest first: that of the config
 	implied   func(kind string, data [2]string) string // what nodes have agreed to that do not say it
 	contact   map[kernel.WireGuardPeerKey]bool         // peers whose devices have answered ours; asked for while there are several ways
+	parted    bool                                     // the devices of the config are about to have another key, and nobody uses them
 	blackhole bool
 	strict    bool      // the kernel drops what comes in by another device than answers go out by, unless told otherwise
 	acceptRA  [2]string // uplinks on which router advertisements must survive forwarding; "" for none

@@ -32,7 +32,7 @@ func (a *Agent) replan(ctx context.Context, own subnet.Lease) error {
 	if err != nil {
 		return err
 	}
-	l.plan = plan{node: a.node(own.Attrs), own: own, config: l.config, ways: l.choices.ways, implied: a.implied, contact: contact, blackhole: a.o.Blackhole,
+	l.plan = plan{node: a.node(own.Attrs), own: own, config: l.config, ways: l.choices.ways, implied: a.implied, contact: contact, parted: l.parted, blackhole: a.o.Blackhole,
 		strict: host.strict, acceptRA: host.acceptRA}
 	l.set = true
 	a.warnOfStrictUplinks(host)

@@ -25,14 +25,15 @@ func (a *Agent) settle(complete bool, now time.Time) {
 			ways[i].ready, changed = true, true
 		}
 	}
-	use := a.usage()
+	use := a.usage(now)
 	if use.silent {
 		a.wakeIn(contactEvery)
 	}
+	changed = a.advance(ways, use, now) || changed
 	keep := ways[:1]
 	for i := 1; i < len(ways); i++ {
 		w := &ways[i]
-		leaving := ways[0].announced && use.served[i] == 0
+		leaving := ways[0].announced && use.served[i] == 0 && w.Rotation != subnet.Away && !use.away[i]
 		changed = changed || leaving != w.Leaving
 		w.Leaving = leaving
 		if !a.isIdle(w, leaving && use.open[i] == 0) {
@@ -78,15 +79,19 @@ const contactEvery = time.Second
 
 // usage is by how many peers the ways of a plan are used, by place.
 type usage struct {
-	served []int // this node reaches them so
-	silent bool  // some have not answered yet by the way that is to be used
-	open   []int // they have the way, and have not said that they need it no more
+	served []int  // this node reaches them so
+	silent bool   // some have not answered yet by the way that is to be used
+	open   []int  // they have the way, and have not said that they need it no more
+	away   []bool // some want to be reached by it while they change their key
+
+	follows [][]string // keys of peers that change theirs, and that this node reaches so
+	turning turning    // how far the peers are with this node's own change of its key
 }
 
 // usage looks at all peers.
-func (a *Agent) usage() usage {
-	p := a.loop.plan
-	u := usage{served: make([]int, len(p.ways)), open: make([]int, len(p.ways))}
+func (a *Agent) usage(now time.Time) usage {
+	p, r := a.loop.plan, a.rotations.now()
+	u := usage{served: make([]int, len(p.ways)), open: make([]int, len(p.ways)), away: make([]bool, len(p.ways)), follows: make([][]string, len(p.ways))}
 	a.picture.each(func(x subnet.Lease) {
 		if !p.isPeer(x) {
 			return
@@ -108,6 +113,7 @@ func (a *Agent) usage() usage {
 				}
 			}
 		}
+		p.countRotation(&u, r, x, by, list, now)
 	})
 	return u
 }

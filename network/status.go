@@ -17,9 +17,11 @@ type Status struct {
 	Peers    []PeerStatus   `json:"peers"`
 	// Transition is there while the backend changes.
 	Transition *TransitionStatus `json:"transition,omitempty"`
-	Store      StoreStatus       `json:"store"`
-	Kernel     KernelStatus      `json:"kernel"`
-	Firewall   FirewallStatus    `json:"firewall"`
+	// Rotation is there while this node changes its private key for WireGuard.
+	Rotation *RotationStatus `json:"rotation,omitempty"`
+	Store    StoreStatus     `json:"store"`
+	Kernel   KernelStatus    `json:"kernel"`
+	Firewall FirewallStatus  `json:"firewall"`
 	// Dropped says what processes that move packets have dropped of them; absent where there are none.
 	Dropped []DroppedStatus `json:"dropped,omitempty"`
 

@@ -32,6 +32,7 @@ func (a *Agent) Status() Status {
 	s.Kernel.Objects, s.Dropped = a.wanted.count(), a.drops.status()
 	s.Peers, s.Transition = a.peers(held)
 	s.Kernel.InStep = s.Kernel.InStep && a.picture.still() // a peer that is listed no more may still be there
+	s.Rotation = a.rotations.status()
 	why := a.notReady()
 	s.Ready = len(why) == 0
 	s.Waiting = append(s.Waiting, why...)

@@ -22,7 +22,7 @@ func (p plan) transition(peers []subnet.Lease) *TransitionStatus {
 		switch w := &p.ways[i]; {
 		case i == 0:
 			t.To = w.String()
-		case !w.Silent:
+		case !w.Silent && w.Rotation == "":
 			t.From = append(t.From, w.String())
 		}
 	}

@@ -70,6 +70,7 @@ func (a *Agent) choose(n news) error {
 		l.set, l.full = false, true
 	}
 	a.invite(n)
+	a.rotate(n)
 	return nil
 }
 
@@ -85,8 +86,11 @@ func (a *Agent) withConfigured(ways []way, c subnet.Config) ([]way, error) {
 	rest = append(rest, way{})
 	found := false
 	for _, w := range ways {
+		if w.Rotation != "" && w.is(first.Backend, first.Agreed) {
+			return nil, fmt.Errorf("%s has the ports by which private keys are being changed; take others, or wait until that is over", &first)
+		}
 		if !w.is(first.Backend, first.Agreed) {
-			rest = append(rest, w)
+			rest = append(rest, renewed(w, b))
 			continue
 		}
 		found = true
@@ -165,6 +169,9 @@ func (a *Agent) nodeOf(w *way, own subnet.Lease) backend.Node {
 	kept.Backend, kept.Data, kept.Ways = w.Backend, w.Data, ""
 	n := a.node(kept)
 	n.Subnets = own.Subnets
+	if w.hasNewKey() {
+		n.WireGuardKey = a.rotations.now().key
+	}
 	return n
 }
 
@@ -200,6 +207,9 @@ func (a *Agent) formerWays(own subnet.Lease) []way {
 // again makes a way of this node from what its lease says of it. That of the config is made from the config, which has the secrets that
 // the lease does not say.
 func (a *Agent) again(x subnet.Way) (way, error) {
+	if x.Rotation != "" {
+		return a.besideAgain(x)
+	}
 	kind, config := x.Backend, x.Config
 	switch {
 	case a.isConfigured(x):
