@@ -7,7 +7,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-const rootHelp = `weftctl looks at Weft on this node, explains it and cleans up after it.
+const rootHelp = `weftctl looks at Weft on this node, explains it, changes its key and
+cleans up after it.
 
 Exit status: 0 for yes or done, 1 for no (not ready, config not valid), 2 where
 it could not be found out or done.`
@@ -30,6 +31,7 @@ func newRootCommand(env func(string) string) *cobra.Command {
 		newStatusCommand(env),
 		newCheckCommand(),
 		newCleanupCommand(env),
+		newWireGuardCommand(env),
 		newLabCommand(),
 		newVersionCommand(),
 	)

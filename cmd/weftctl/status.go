@@ -96,7 +96,26 @@ func runStatus(ctx context.Context, at agentAddress, output string, stdout io.Wr
 func fetchStatus(ctx context.Context, at agentAddress) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://weftd/status", nil)
+	resp, err := askAgent(ctx, at, http.MethodGet, "/status", nil)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	_, address := at.dial()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, fmt.Errorf("ask weftd at %s: %w", address, err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("ask weftd at %s: it answered %q; is that the address of a weftd?",
+			address, strings.TrimSpace(resp.Status))
+	}
+	return body, nil
+}
+
+// askAgent sends weftd a request. The caller closes the body of the answer.
+func askAgent(ctx context.Context, at agentAddress, method, path string, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://weftd"+path, body)
 	if err != nil {
 		return nil, err
 	}
@@ -112,16 +131,7 @@ func fetchStatus(ctx context.Context, at agentAddress) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ask weftd at %s: %w%s", address, err, remedy(err))
 	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return nil, fmt.Errorf("ask weftd at %s: %w", address, err)
-	}
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("ask weftd at %s: it answered %q; is that the address of a weftd?",
-			address, strings.TrimSpace(resp.Status))
-	}
-	return body, nil
+	return resp, nil
 }
 
 // remedy says what to do about an error of dialing weftd, or nothing.

@@ -50,10 +50,13 @@ func printStatus(out io.Writer, s network.Status, now time.Time) error {
 			row("", "as before: "+text)
 		}
 	}
+	if s.Rotation != nil {
+		row("key", rotationText(*s.Rotation))
+	}
 	row("peers", peersText(s.Peers))
 	if len(s.Peers) > 0 {
 		fmt.Fprintln(w)
-		peerTable(w, s.Peers, s.Transition != nil, now)
+		peerTable(w, s.Peers, s.Transition != nil || s.Rotation != nil, now)
 	}
 	w.Flush() // into a buffer: cannot fail
 	_, err := out.Write(trimRight(b.Bytes()))
