@@ -57,7 +57,11 @@ func serve(ctx context.Context, o options, log logrus.FieldLogger) error {
 	g.Go(func() error { return agent.Run(ctx) })
 	g.Go(func() error { return settleLater(ctx, ready) })
 	for _, l := range listeners(o, log) {
-		g.Go(func() error { return answer(ctx, l, agent.Handler()) })
+		h := agent.Handler()
+		if l.Addr().Network() == "unix" {
+			h = network.Control(agent)
+		}
+		g.Go(func() error { return answer(ctx, l, h) })
 	}
 	return g.Wait()
 }
