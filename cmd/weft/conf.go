@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/containernetworking/cni/pkg/types"
@@ -32,7 +34,11 @@ type conf struct {
 	Name string `json:"name"`
 	// Type is the name under which this plugin was called.
 	Type string `json:"type"`
-	// SubnetFile is where weftd writes the node's subnets, /run/flannel/subnet.env unless given.
+	// Network is the network of weftd's that pods are attached to, "" for the first. It decides about SubnetFile and the delegate's
+	// bridge, where these are not given.
+	Network string `json:"network"`
+	// SubnetFile is where weftd writes the node's subnets, /run/flannel/subnet.env unless given; of another network than the first
+	// the file beside it that has its name.
 	SubnetFile string `json:"subnetFile"`
 	// SubnetFileWait is how many seconds ADD waits for SubnetFile, 0 to 90, 10 unless given. A pod that is created
 	// while the node boots starts a moment later, in place of failing and being backed off.
@@ -55,7 +61,7 @@ type conf struct {
 
 // parseConf reads a network config and fills in what it leaves out. Its error is a *types.Error.
 func parseConf(stdin []byte) (conf, error) {
-	c := conf{SubnetFile: defaultSubnetFile, DataDir: defaultDataDir}
+	c := conf{DataDir: defaultDataDir}
 	if err := json.Unmarshal(stdin, &c); err != nil {
 		var wrong *json.UnmarshalTypeError
 		if errors.As(err, &wrong) {
@@ -76,8 +82,14 @@ func parseConf(stdin []byte) (conf, error) {
 		return conf{}, types.NewError(types.ErrInvalidNetworkConfig,
 			fmt.Sprintf("network config: key \"subnetFileWait\" is %d, but must be 0 to %d seconds", *w, longestWait), "")
 	}
+	if c.Network != "" && !isNetwork(c.Network) {
+		return conf{}, invalid("network", "is %q, but must be a name of 1 to 7 lower-case letters and digits, as weftd's --network has it", c.Network)
+	}
 	if c.SubnetFile == "" {
 		c.SubnetFile = defaultSubnetFile
+		if c.Network != "" {
+			c.SubnetFile = filepath.Join(filepath.Dir(defaultSubnetFile), c.Network+".env")
+		}
 	}
 	if c.DataDir == "" {
 		c.DataDir = defaultDataDir
@@ -86,6 +98,12 @@ func parseConf(stdin []byte) (conf, error) {
 		c.Valid = c.ValidBefore
 	}
 	return c, nil
+}
+
+// isNetwork tells whether weftd may have a network of that name.
+func isNetwork(name string) bool {
+	letter := func(r rune) bool { return r >= 'a' && r <= 'z' || r >= '0' && r <= '9' }
+	return len(name) <= 7 && strings.TrimFunc(name, letter) == "" && name != "flannel"
 }
 
 // wait is how long ADD waits for the subnet file.

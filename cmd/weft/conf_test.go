@@ -28,6 +28,29 @@ func TestParseConfFillsIn(t *testing.T) {
 	}
 }
 
+// TestNetworkFillsIn holds that the name of a network stands for its files and its bridge, unless these are given.
+func TestNetworkFillsIn(t *testing.T) {
+	for conf, want := range map[string][2]string{
+		`{"name":"x"}`:                  {"/run/flannel/subnet.env", ""},
+		`{"name":"x","network":"blue"}`: {"/run/flannel/blue.env", `"cni-blue"`},
+		`{"name":"x","network":"blue","subnetFile":"/x.env"}`:     {"/x.env", `"cni-blue"`},
+		`{"name":"x","network":"blue","delegate":{"bridge":"b"}}`: {"/run/flannel/blue.env", `"b"`},
+		`{"name":"x","network":"blue","delegate":{"type":"ptp"}}`: {"/run/flannel/blue.env", ""},
+	} {
+		c, err := parseConf([]byte(conf))
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := c.delegate(mustEnv(t, envBoth))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := [2]string{c.SubnetFile, string(d.conf["bridge"])}; got != want {
+			t.Errorf("%s: subnet file and bridge %q, want %q", conf, got, want)
+		}
+	}
+}
+
 // badConfs are network configs that do not do, with the code of the error and what it must name.
 var badConfs = []struct {
 	name, conf string
@@ -39,6 +62,11 @@ var badConfs = []struct {
 	{"no object", `[]`, types.ErrInvalidNetworkConfig, []string{"array"}},
 	{"no name", `{"type":"weft"}`, types.ErrInvalidNetworkConfig, []string{`"name" is missing`}},
 	{"subnetFile", `{"name":"x","subnetFile":7}`, types.ErrInvalidNetworkConfig, []string{`"subnetFile"`, "number"}},
+	{"network", `{"name":"x","network":"Blue"}`, types.ErrInvalidNetworkConfig, []string{`"network" is "Blue"`, "1 to 7 lower-case letters"}},
+	{"network too long", `{"name":"x","network":"backups7"}`, types.ErrInvalidNetworkConfig, []string{`"network" is "backups7"`}},
+	{"network elsewhere", `{"name":"x","network":"../x"}`, types.ErrInvalidNetworkConfig, []string{`"network" is "../x"`}},
+	{"network of flannel", `{"name":"x","network":"flannel"}`, types.ErrInvalidNetworkConfig, []string{`"network" is "flannel"`}},
+	{"network a number", `{"name":"x","network":2}`, types.ErrInvalidNetworkConfig, []string{`"network"`, "number"}},
 	{"dataDir", `{"name":"x","dataDir":{}}`, types.ErrInvalidNetworkConfig, []string{`"dataDir"`, "object"}},
 	{"wait too long", `{"name":"x","subnetFileWait":91}`, types.ErrInvalidNetworkConfig, []string{`"subnetFileWait" is 91`, "0 to 90"}},
 	{"wait negative", `{"name":"x","subnetFileWait":-1}`, types.ErrInvalidNetworkConfig, []string{`"subnetFileWait" is -1`, "0 to 90"}},

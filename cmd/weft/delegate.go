@@ -48,6 +48,9 @@ func (c conf) delegate(env subnet.Env) (delegate, error) {
 		d.conf.setUnlessGiven("mtu", env.MTU)
 	}
 	if d.kind == "bridge" {
+		if c.Network != "" {
+			d.conf.setUnlessGiven("bridge", "cni-"+c.Network)
+		}
 		d.conf.setUnlessGiven("isGateway", true)
 	}
 	ipam, err := c.ipam(env)

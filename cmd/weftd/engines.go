@@ -14,25 +14,21 @@ import (
 	"github.com/weft-network/weft/network/engine/wireguard"
 )
 
-// engines are all that keep what the kernel does not hold by itself. Their sockets are beside that of weftd.
-func engines(o options, log logrus.FieldLogger) []network.Engine {
-	dir := "/run/weft"
-	if o.socket != "" {
-		dir = filepath.Dir(o.socket)
-	}
+// engines are all that keep what the kernel does not hold by itself, for one network. Their sockets are beside that of weftd.
+func engines(m member, o options, log logrus.FieldLogger) []network.Engine {
 	return []network.Engine{
-		udp.New(dir, moverOf("udp", o), log),
-		wireguard.New(dir, moverOf("wireguard", o), log),
+		udp.New(m.runDir, moverOf("udp", o), log),
+		wireguard.New(m.runDir, moverOf("wireguard", o), log),
 		probe.New(log),
-		ipsec.New(ipsec.Options{Dir: filepath.Join(dir, "ipsec"), Log: log}),
+		ipsec.New(ipsec.Options{Dir: filepath.Join(m.runDir, "ipsec"), Log: log}),
 	}
 }
 
 // commands runs the operator's own commands, and remembers beside the last known leases which ones it has run.
-func commands(o options, log logrus.FieldLogger) *extension.Engine {
+func commands(m member, log logrus.FieldLogger) *extension.Engine {
 	file := ""
-	if o.stateDir != "" {
-		file = filepath.Join(o.stateDir, "commands.json")
+	if m.stateDir != "" {
+		file = filepath.Join(m.stateDir, "commands.json")
 	}
 	return extension.New(extension.Options{File: file, Env: os.Environ(), Log: log})
 }

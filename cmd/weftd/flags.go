@@ -29,6 +29,8 @@ type options struct {
 	ifaceCanReach                string
 	publicIP, publicIPInet6      string
 	subnetFile, stateDir, socket string
+	networks                     []string
+	etcdGiven                    bool // --etcd-endpoints is not the default
 	renewMargin                  int
 
 	ipMasq, noRandomFully, forwardRules, blackhole bool
@@ -46,7 +48,8 @@ type options struct {
 	verbosity           int
 	version             bool
 
-	uplink network.UplinkRules // checked
+	uplink  network.UplinkRules // checked
+	members []member            // the networks after the first, checked
 }
 
 // errHelp says that the usage was asked for.
@@ -82,6 +85,7 @@ func flagSet(o *options) *pflag.FlagSet {
 
 	f.StringVar(&o.subnetFile, "subnet-file", "/run/flannel/subnet.env", "where the CNI plugin finds subnet and MTU")
 	f.StringVar(&o.stateDir, "state-dir", "/var/lib/weft", "where the last known leases are kept for a start without the store; empty keeps none")
+	f.StringArrayVar(&o.networks, "network", nil, "a further network, as NAME=NUMBER or NAME=NUMBER,etcd-prefix=PREFIX,subnet-file=FILE,iface=DEVICE; may be repeated")
 	f.IntVar(&o.renewMargin, "subnet-lease-renew-margin", 60, "warn when the lease, which is kept alive all the time, has less than this left, minutes")
 
 	f.BoolVar(&o.cniInstall, "cni-install", false, "install CNI plugins and configuration on this host, the configuration when the node is ready for pods")
@@ -147,6 +151,7 @@ func parse(args []string, env func(string) (string, bool)) (options, error) {
 	if o.nodeName == "" {
 		o.nodeName, _ = env("NODE_NAME")
 	}
+	o.etcdGiven = f.Changed("etcd-endpoints")
 	o.pod[0], _ = env("POD_NAMESPACE")
 	o.pod[1], _ = env("POD_NAME")
 	return o, errors.Join(append(errs, o.check())...)
@@ -219,6 +224,9 @@ func (o *options) check() error {
 	if o.subnetFile == "" {
 		errs = append(errs, errors.New("--subnet-file is empty: the CNI plugin needs the file"))
 	}
+	var err error
+	o.members, err = o.parseNetworks()
+	errs = append(errs, err)
 	return errors.Join(errs...)
 }
 

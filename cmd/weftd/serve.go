@@ -34,32 +34,37 @@ func serve(ctx context.Context, o options, log logrus.FieldLogger) error {
 		return err
 	}
 	stores.Kube.Node = node
-	store, kind, err := stores.Open()
+	all := network.Options{
+		Node: node, Beside: &network.Beside{}, Backend: wire.Backend,
+		Firewall: o.firewall, FirewallResync: time.Duration(o.resync) * time.Second,
+		Masquerade: o.ipMasq, RandomFully: !o.noRandomFully, Forward: o.forwardRules, Blackhole: o.blackhole,
+		SysctlDir: o.sysctlDir, RenewMargin: time.Duration(o.renewMargin) * time.Minute, Version: version,
+	}
+	first := all
+	first.Install, first.Ready = o.installer(log), func() { tellSystemd(log); close(ready) }
+	agent, store, err := o.first().agent(o, first, stores, log)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
-	runs := commands(o, log)
-	agent, err := network.New(network.Options{
-		Node: node, Store: store, StoreKind: kind, Backend: wire.Backend, Engines: append(engines(o, log), runs), Prepare: runs.Prepare,
-		Firewall: o.firewall, FirewallResync: time.Duration(o.resync) * time.Second,
-		Uplink:     o.uplink,
-		Masquerade: o.ipMasq, RandomFully: !o.noRandomFully, Forward: o.forwardRules, Blackhole: o.blackhole,
-		SubnetFile: o.subnetFile, StateFile: stateFile(o.stateDir), KeyFile: keyFile(o.stateDir), SysctlDir: o.sysctlDir, Install: o.installer(log),
-		RenewMargin: time.Duration(o.renewMargin) * time.Minute,
-		Version:     version, Log: log, Ready: func() { tellSystemd(log); close(ready) },
-	})
-	if err != nil {
-		return err
+	var others []*network.Agent
+	for _, m := range o.members {
+		a, store, err := m.agent(o, all, stores, log)
+		if err != nil {
+			return err
+		}
+		defer store.Close()
+		others = append(others, a)
 	}
-	log.WithFields(logrus.Fields{"version": version, "node": node, "store": kind}).Info("weftd starts")
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return agent.Run(ctx) })
+	for _, a := range append(others, agent) {
+		g.Go(func() error { return a.Run(ctx) })
+	}
 	g.Go(func() error { return settleLater(ctx, ready) })
 	for _, l := range listeners(o, log) {
-		h := agent.Handler()
+		h := network.Handler(agent, others...)
 		if l.Addr().Network() == "unix" {
-			h = network.Control(agent)
+			h = network.Control(agent, others...)
 		}
 		g.Go(func() error { return answer(ctx, l, h) })
 	}
