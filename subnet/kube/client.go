@@ -52,18 +52,23 @@ func newClient(o Options) (*client, error) {
 	}
 	c := &client{from: texts(urls), creds: creds}
 	cfg.Host = urls[0].String()
-	cfg.APIPath, cfg.GroupVersion = "/api", &schema.GroupVersion{Version: "v1"}
-	cfg.NegotiatedSerializer = codecs().WithoutConversion()
-	cfg.ContentType, cfg.AcceptContentTypes = protobuf, protobuf+",application/json"
-	cfg.QPS = -1 // whoever calls backs off
-	cfg.WarningHandler = rest.NoWarnings{}
 	cfg.Dial = (&net.Dialer{Timeout: 3 * time.Second, KeepAlive: 15 * time.Second}).DialContext
 	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return &turns{next: next, urls: urls} })
 	if c.http, err = rest.HTTPClientFor(cfg); err != nil {
 		return nil, err
 	}
-	c.RESTClient, err = rest.RESTClientForConfigAndClient(cfg, c.http)
+	c.RESTClient, err = speak(cfg, c.http)
 	return c, err
+}
+
+// speak returns a client for what is spoken of with the API server, over a connection.
+func speak(cfg *rest.Config, over *http.Client) (*rest.RESTClient, error) {
+	cfg.APIPath, cfg.GroupVersion = "/api", &schema.GroupVersion{Version: "v1"}
+	cfg.NegotiatedSerializer = codecs().WithoutConversion()
+	cfg.ContentType, cfg.AcceptContentTypes = protobuf, protobuf+",application/json"
+	cfg.QPS = -1 // whoever calls backs off
+	cfg.WarningHandler = rest.NoWarnings{}
+	return rest.RESTClientForConfigAndClient(cfg, over)
 }
 
 // clientConfig finds credentials, and says where: a kubeconfig, or the service account of the pod, or none.
@@ -104,29 +109,24 @@ func (c *client) patch(ctx context.Context, name string, kind types.PatchType, b
 	return &n, c.Patch(kind).Resource("nodes").Name(name).SubResource(parts...).MaxRetries(0).Body(body).Do(ctx).Into(&n)
 }
 
-// pageSize is how many Nodes are read at once where they cannot be streamed.
-const pageSize = 500
-
-// list calls f with all Nodes, page by page, and returns the version of the picture that they are of.
-func (c *client) list(ctx context.Context, f func([]Node)) (version string, err error) {
-	o := metav1.ListOptions{Limit: pageSize}
-	for {
-		var l NodeList
-		if err := c.Get().Resource("nodes").VersionedParams(&o, metav1.ParameterCodec).MaxRetries(0).Do(ctx).Into(&l); err != nil {
-			return "", err
-		}
-		f(l.Items)
-		if o.Continue = l.Continue; o.Continue == "" {
-			return l.ResourceVersion, nil
-		}
-	}
+// list reads Nodes.
+func (c *client) list(ctx context.Context, o metav1.ListOptions) (*NodeList, error) {
+	var l NodeList
+	return &l, c.Get().Resource("nodes").VersionedParams(&o, metav1.ParameterCodec).MaxRetries(0).Do(ctx).Into(&l)
 }
 
 // watch follows the Nodes.
 func (c *client) watch(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-	o.Watch, o.AllowWatchBookmarks = true, true
-	return c.Get().Resource("nodes").VersionedParams(&o, metav1.ParameterCodec).MaxRetries(0).Watch(ctx)
+	o.Watch = true
+	w, err := c.Get().Resource("nodes").VersionedParams(&o, metav1.ParameterCodec).MaxRetries(0).Watch(ctx)
+	if _, opened := w.(*watch.StreamWatcher); err == nil && !opened {
+		return nil, errUnanswered // of which client-go makes a stream that ends at once
+	}
+	return w, err
 }
+
+// errUnanswered says that there was no stream after all.
+var errUnanswered = errors.New("no answer, or a connection that broke")
 
 // close ends the connections that nothing goes over. http.Client does not see through client-go's layers.
 func (c *client) close() { utilnet.CloseIdleConnectionsFor(c.http.Transport) }

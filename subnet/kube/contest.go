@@ -62,6 +62,17 @@ func (s *Store) settle(ctx context.Context, n *Node, want subnet.Attrs) (*Node, 
 	}
 }
 
+// hear takes note of what the own Node says about a question of another agent.
+func (s *Store) hear(contest string) {
+	if contest == "" {
+		return
+	}
+	select {
+	case s.asked <- struct{}{}:
+	default:
+	}
+}
+
 // answer answers for what this Store has claimed when another agent asks, until ctx ends.
 func (s *Store) answer(ctx context.Context) error {
 	for {

@@ -41,7 +41,7 @@ func (s *Store) advise(err error, creds string) error {
 		return fmt.Errorf("%w: the CA certificate (%s) is not that of this API server: put the right one there, and weftd reads it again", err, creds)
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("no answer within %s: is it running, and reachable from here? (%w)", s.o.RequestTimeout, err)
-	case unheard(err):
+	case unheard(err), errors.Is(err, errUnanswered):
 		return fmt.Errorf("%w: is it running, and reachable from here?", err)
 	}
 	return err

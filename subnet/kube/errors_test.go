@@ -26,6 +26,7 @@ func TestAdvise(t *testing.T) {
 		{"policy", refused,
 			"denied request: no: this policy is not for this weftd, or for other settings of it: apply the manifest again, which has both"},
 		{"credentials", apierrors.NewUnauthorized("no"), "the credentials (creds) have expired or are not this cluster's"},
+		{"a stream that never was", errUnanswered, "a connection that broke: is it running, and reachable from here?"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := (&Store{}).advise(c.err, "creds")

@@ -2,7 +2,6 @@ package kube
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,8 +12,7 @@ import (
 
 // mirror is what is kept of the Nodes, at one version. One event costs the same whatever the number of Nodes.
 type mirror struct {
-	notes   annotations
-	own     string // name of this node's Node
+	reader
 	version string // resource version, of the last change that is in it
 	live    bool   // each change is seen as it happens; false while what there was before is taken in
 
@@ -23,9 +21,7 @@ type mirror struct {
 	hidden map[string]subnet.Lease         // by name: Nodes whose pod CIDRs are an older Node's too
 	bad    map[string]error                // by name: Nodes that cannot be understood
 
-	self      subnet.Self
-	condition NodeCondition // NetworkUnavailable of the own Node
-	contest   string        // what another agent asks about the own Node, and what it was answered
+	ownNode // as the own Node is; zero while there is none
 
 	changed map[subnet.Subnets]bool // since the last call of drain
 	touched bool                    // something that is not in changed is different: faults, what is said of the own node
@@ -40,10 +36,9 @@ type record struct {
 	sure    bool
 }
 
-func newMirror(notes annotations, own string) *mirror {
+func newMirror(r reader) *mirror {
 	return &mirror{
-		notes:   notes,
-		own:     own,
+		reader:  r,
 		nodes:   map[string]record{},
 		leases:  map[subnet.Subnets]subnet.Lease{},
 		hidden:  map[string]subnet.Lease{},
@@ -53,24 +48,19 @@ func newMirror(notes annotations, own string) *mirror {
 }
 
 // put takes in a Node, new or changed.
-func (m *mirror) put(n *Node) {
-	l, err := m.notes.lease(n)
-	if errors.Is(err, errNoLease) {
-		err = nil
+func (m *mirror) put(e *extract) {
+	m.blame(e.name, e.err)
+	if e.name == m.own {
+		m.look(e.own)
 	}
-	if n.Name == m.own {
-		err = errors.Join(err, m.look(n))
-	}
-	m.blame(n.Name, err)
-	old := m.nodes[n.Name]
-	r := record{subnets: l.Subnets, created: n.CreationTimestamp.Unix(), lost: n.condition(conditionReady).Status == "Unknown",
-		since: number(n.ResourceVersion), sure: m.live}
-	if before := m.lease(n.Name); before.PublicIP == l.PublicIP && !before.Subnets.IsZero() {
+	old, l := m.nodes[e.name], e.lease
+	r := record{subnets: l.Subnets, created: e.created, lost: e.lost, since: e.version, sure: m.live}
+	if before := m.lease(e.name); before.PublicIP == l.PublicIP && !before.Subnets.IsZero() {
 		r.since, r.sure = old.since, old.sure
 	}
-	m.nodes[n.Name] = r
+	m.nodes[e.name] = r
 	if old.subnets != l.Subnets {
-		m.withdraw(n.Name, old.subnets)
+		m.withdraw(e.name, old.subnets)
 	}
 	if !l.Subnets.IsZero() {
 		m.show(l)
@@ -84,17 +74,14 @@ func (m *mirror) remove(name string) {
 	m.blame(name, nil)
 	m.withdraw(name, old.subnets)
 	if name == m.own {
-		_ = m.look(&Node{}) // nothing can be wrong with nothing
+		m.look(ownNode{})
 	}
 }
 
-// look takes in what the own Node says of its node.
-func (m *mirror) look(n *Node) error {
-	self, err := m.notes.self(n)
-	condition := n.condition(conditionNetwork)
-	m.touched = m.touched || self != m.self || condition != m.condition
-	m.self, m.condition, m.contest = self, condition, n.Annotations[m.notes.key(contestName)]
-	return err
+// look takes in what the own Node says of its node. A question of another agent is nothing that Snapshot shows.
+func (m *mirror) look(n ownNode) {
+	m.touched = m.touched || n.self != m.self || n.condition != m.condition
+	m.ownNode = n
 }
 
 // blame notes what is wrong with a Node; nil says that nothing is.
@@ -207,10 +194,13 @@ func (m *mirror) faults() []subnet.Fault {
 	return out
 }
 
+// dirty tells whether something that a Snapshot shows is different since the last call of drain.
+func (m *mirror) dirty() bool { return m.touched || len(m.changed) > 0 }
+
 // drain returns which leases put and remove changed since the last call; ok is false if nothing that a Snapshot shows
 // is different. The slice is never nil.
 func (m *mirror) drain() (changed []subnet.Subnets, ok bool) {
-	ok = m.touched || len(m.changed) > 0
+	ok = m.dirty()
 	changed = slices.AppendSeq(make([]subnet.Subnets, 0, len(m.changed)), maps.Keys(m.changed))
 	m.changed, m.touched = map[subnet.Subnets]bool{}, false
 	return changed, ok

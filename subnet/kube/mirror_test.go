@@ -39,7 +39,7 @@ func picture(m *mirror) []string {
 
 // TestMirror changes Nodes one by one and looks at what that shows.
 func TestMirror(t *testing.T) {
-	m := newMirror(annotations{DefaultPrefix}, "node-1")
+	m := newMirror(reader{annotations{DefaultPrefix}, "node-1"})
 	const none, something = "", "something"
 	step := func(what string, do func(), changed string, want ...string) {
 		t.Helper()
@@ -61,7 +61,7 @@ func TestMirror(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", what, diff)
 		}
 	}
-	put := func(n *Node) func() { return func() { m.put(n) } }
+	put := func(n *Node) func() { return func() { m.put(m.extract(n)) } }
 	remove := func(name string) func() { return func() { m.remove(name) } }
 	one, two := "10.5.1.0/24 of node-1 at 192.168.0.1", "10.5.2.0/24 of node-2 at 192.168.0.2"
 
@@ -120,7 +120,7 @@ func TestMirror(t *testing.T) {
 
 // TestMirrorForgetsNothing compares mirrors after many changes with one that was filled afresh.
 func TestMirrorForgetsNothing(t *testing.T) {
-	m := newMirror(annotations{DefaultPrefix}, "node-1")
+	m := newMirror(reader{annotations{DefaultPrefix}, "node-1"})
 	nodes := map[string]*Node{}
 	seed := uint32(1)
 	random := func(n uint32) int {
@@ -144,11 +144,11 @@ func TestMirrorForgetsNothing(t *testing.T) {
 			n.CreationTimestamp = old.CreationTimestamp
 		}
 		nodes[n.Name] = n
-		m.put(n)
+		m.put(m.extract(n))
 	}
-	fresh := newMirror(annotations{DefaultPrefix}, "node-1")
+	fresh := newMirror(reader{annotations{DefaultPrefix}, "node-1"})
 	for _, name := range slices.Sorted(maps.Keys(nodes)) {
-		fresh.put(nodes[name])
+		fresh.put(fresh.extract(nodes[name]))
 	}
 	if diff := cmp.Diff(picture(fresh), picture(m)); diff != "" {
 		t.Errorf("picture (-filled afresh +after changes):\n%s", diff)
@@ -156,15 +156,15 @@ func TestMirrorForgetsNothing(t *testing.T) {
 }
 
 func TestRival(t *testing.T) {
-	m := newMirror(annotations{DefaultPrefix}, "node-1")
-	m.put(peer(1, 1))
-	m.put(peer(2, 2))
+	m := newMirror(reader{annotations{DefaultPrefix}, "node-1"})
+	m.put(m.extract(peer(1, 1)))
+	m.put(m.extract(peer(2, 2)))
 	lost := peer(3, 3)
 	lost.Status.Conditions = []NodeCondition{{Type: conditionReady, Status: "Unknown"}}
-	m.put(lost)
+	m.put(m.extract(lost))
 	hidden := peer(4, 4)
 	hidden.Spec.PodCIDRs = []string{"10.5.1.0/24"}
-	m.put(hidden)
+	m.put(m.extract(hidden))
 	for _, tt := range []struct{ name, address, want string }{
 		{"its own", "192.168.0.1", ""},
 		{"another's", "192.168.0.2", "node-2"},
@@ -201,13 +201,13 @@ func TestRivalThatCameFirst(t *testing.T) {
 		{"when it wrote nobody saw", []*Node{at("11")}, nil, true},
 		{"when it wrote nobody saw, and its kubelet speaks", []*Node{at("11")}, []*Node{at("12")}, true},
 	} {
-		m := newMirror(annotations{DefaultPrefix}, "node-1")
+		m := newMirror(reader{annotations{DefaultPrefix}, "node-1"})
 		for _, n := range tt.before {
-			m.put(n)
+			m.put(m.extract(n))
 		}
 		m.live = true
 		for _, n := range tt.after {
-			m.put(n)
+			m.put(m.extract(n))
 		}
 		_, got := m.rival(subnet.Attrs{Node: "node-1", PublicIP: [2]netip.Addr{netip.MustParseAddr("192.168.0.2")}}, 10)
 		if got != tt.want {
@@ -217,15 +217,15 @@ func TestRivalThatCameFirst(t *testing.T) {
 }
 
 func BenchmarkMirror(b *testing.B) {
-	m := newMirror(annotations{DefaultPrefix}, "node-1")
+	m := newMirror(reader{annotations{DefaultPrefix}, "node-1"})
 	for n := range 5000 {
-		m.put(peer(n, n))
+		m.put(m.extract(peer(n, n)))
 	}
 	m.drain()
 	beat := peer(77, 77)
 	b.ReportAllocs()
 	for b.Loop() {
-		m.put(beat)
+		m.put(m.extract(beat))
 		if _, any := m.drain(); any {
 			b.Fatal("a heartbeat changes something")
 		}

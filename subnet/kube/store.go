@@ -15,9 +15,9 @@ import (
 // Store is a subnet.Store on the Nodes of a Kubernetes cluster. At most one Watch and one Report run at a time; everything else may
 // be called at any time by anybody. Close ends it.
 type Store struct {
-	o     Options
-	log   logrus.FieldLogger
-	notes annotations
+	reader
+	o   Options
+	log logrus.FieldLogger
 
 	dial   sync.Mutex // guards what follows
 	client *client    // made when it is first needed: what it needs may not be there yet
@@ -53,7 +53,7 @@ func New(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{o: o, log: o.Logger, notes: annotations{o.Prefix}, notices: newNotices(), asked: make(chan struct{}, 1)}, nil
+	return &Store{o: o, log: o.Logger, reader: reader{annotations{o.Prefix}, o.Node}, notices: newNotices(), asked: make(chan struct{}, 1)}, nil
 }
 
 // Close ends the connection. What was claimed stays claimed.
