@@ -224,6 +224,33 @@ func TestPathsToOtherBackends(t *testing.T) {
 	must(t, pods[1].Ping(t, c.pod(0), 1000, patience))
 }
 
+// Two nodes that drop what comes in by another device than answers would go out by never begin, and say what to do.
+func TestPathsWithStrictFilters(t *testing.T) {
+	c := newNodes(t, 2, backendConfig(`{"Type":"vxlan"}`))
+	for i := range c.agents {
+		c.stop(i)
+		c.spaces[i].Do(t, func() {
+			k, err := kernel.Open()
+			must(t, err)
+			defer k.Close()
+			var s kernel.State
+			s.Sysctls.Add(kernel.Sysctl{Name: rpFilter("eth0"), Value: "1"})
+			must(t, k.Apply(t.Context(), kernel.Change{Put: s}))
+		})
+	}
+	c.cluster.SetConfig(autoConfigs["ipv4"])
+	for i := range c.agents {
+		c.start(i)
+	}
+	for _, a := range c.running() {
+		until(t, a, "a warning and the tunnel", func(s Status) bool {
+			return s.Ready && len(s.Peers) == 1 && len(s.Peers[0].Paths) == 1 && strings.Contains(s.Peers[0].Paths[0].Reason, "does not answer") &&
+				len(s.Warnings) == 1 && strings.Contains(s.Warnings[0], "never reached without a tunnel; sysctl -w net.ipv4.conf.eth0.rp_filter=2")
+		})
+	}
+	c.attach()
+}
+
 // Back to the tunnel alone, nothing of the paths is left.
 func TestPathsAreGivenUp(t *testing.T) {
 	c := newNodes(t, 2, autoConfigs["ipv4"])
