@@ -18,6 +18,7 @@ import (
 // cniPlugin is as much of the configuration of a plugin as cleaning up needs.
 type cniPlugin struct {
 	Type     string
+	Network  string
 	Delegate struct{ Bridge string }
 }
 
@@ -27,6 +28,7 @@ func (p cniPlugin) ours() bool { return p.Type == "weft" || p.Type == "flannel" 
 // cniFile is a file that tells the container runtime of a network of ours.
 type cniFile struct {
 	path    string
+	network string   // of weftd's, "" for the first
 	name    string   // of the network
 	types   []string // of plugins of ours
 	bridges []string // that the pods are attached to, where they are named
@@ -34,7 +36,7 @@ type cniFile struct {
 
 // ofCNI finds what belongs to pods and to the container runtime. Without --cni it is only told of.
 func (c cleanup) ofCNI(ctx context.Context) findings {
-	files, err := cniFiles(c.cniConfig)
+	files, err := c.cniFiles()
 	bridges := c.bridges(files)
 	f := devices(ctx, func(d kernel.Device) bool { return d.Kind == "bridge" && slices.Contains(bridges, d.Name) })
 	f.err = errors.Join(f.err, err)
@@ -45,8 +47,10 @@ func (c cleanup) ofCNI(ctx context.Context) findings {
 			f.addFile("records of pods' addresses "+path, path)
 		}
 	}
-	f.addFile("records of the CNI plugin "+c.cniData, c.cniData)
-	if plugin := filepath.Join(c.cniBin, "weft"); c.cni && install.IsOurs(plugin) {
+	if c.isFirst() {
+		f.addFile("records of the CNI plugin "+c.cniData, c.cniData)
+	}
+	if plugin := filepath.Join(c.cniBin, "weft"); c.cni && c.isFirst() && install.IsOurs(plugin) {
 		f.notes = append(f.notes, "CNI plugin "+plugin+" stays: the runtime needs it to delete the pods that it made; remove it when there are none")
 	}
 	if !c.cni {
@@ -94,7 +98,7 @@ func (c cleanup) bridges(files []cniFile) []string {
 
 // unused returns an error where pods are attached to a bridge that is to go.
 func (c cleanup) unused() error {
-	files, err := cniFiles(c.cniConfig)
+	files, err := c.cniFiles()
 	if err != nil {
 		return err
 	}
@@ -105,6 +109,12 @@ func (c cleanup) unused() error {
 		}
 	}
 	return nil
+}
+
+// cniFiles finds the configurations that have a plugin of ours and are about the network.
+func (c cleanup) cniFiles() ([]cniFile, error) {
+	files, err := cniFiles(c.cniConfig)
+	return slices.DeleteFunc(files, func(f cniFile) bool { return f.network != c.mark.Name }), err
 }
 
 // cniFiles finds the configurations in dir that have a plugin of ours. Files that no runtime could read are passed over.
@@ -148,6 +158,7 @@ func readCNI(path string, text []byte) (file cniFile, ok bool) {
 		if p.ours() {
 			ok = true
 			file.types = append(file.types, p.Type)
+			file.network = p.Network
 			if p.Delegate.Bridge != "" {
 				file.bridges = append(file.bridges, p.Delegate.Bridge)
 			}

@@ -17,7 +17,7 @@ import (
 func (c cleanup) kept(ctx context.Context) findings {
 	var f findings
 	commands := c.commandsFile()
-	dir := filepath.Join(filepath.Dir(c.socket), "ipsec")
+	dir := filepath.Join(c.runDir(), "ipsec")
 	for _, e := range []network.Engine{
 		extension.New(extension.Options{File: commands, Env: os.Environ()}),
 		ipsec.New(ipsec.Options{Dir: dir}),
@@ -27,6 +27,9 @@ func (c cleanup) kept(ctx context.Context) findings {
 		if !s.IsEmpty() {
 			f.found = append(f.found, leftover{lines(s.String()), func(ctx context.Context) error { return e.Drop(ctx, s) }})
 		}
+	}
+	if !c.isFirst() {
+		return f // they are in folders that go as a whole
 	}
 	if commands != "" {
 		f.addFile("file "+commands, commands)

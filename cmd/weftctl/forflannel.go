@@ -38,7 +38,7 @@ func (c cleanup) lastResort(ctx context.Context) findings {
 			drop.Routes.Add(r)
 		}
 	}
-	return inKernel(describe(drop))
+	return c.inKernel(c.describe(drop))
 }
 
 // ownConfiguration finds what tells the container runtime of Weft's plugin. It stays where nothing tells of another.

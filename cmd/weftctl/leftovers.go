@@ -21,7 +21,7 @@ import (
 // allInKernel finds the devices and routes that are Weft's, or flannel's and look the same: it is the agent's own code with nothing
 // wanted.
 func (c cleanup) allInKernel(ctx context.Context, scope kernel.Scope) findings {
-	k, err := kernel.Open()
+	k, err := c.open()
 	if err != nil {
 		return findings{err: err}
 	}
@@ -30,16 +30,16 @@ func (c cleanup) allInKernel(ctx context.Context, scope kernel.Scope) findings {
 	if err != nil {
 		return findings{err: err}
 	}
-	return inKernel(describe(kernel.Diff(have, kernel.State{}).Drop))
+	return c.inKernel(c.describe(kernel.Diff(have, kernel.State{}).Drop))
 }
 
 // inKernel are the findings of what is to be dropped from the kernel.
-func inKernel(drop kernel.State, what []string) findings {
+func (c cleanup) inKernel(drop kernel.State, what []string) findings {
 	if len(what) == 0 {
 		return findings{}
 	}
 	return findings{found: []leftover{{what, func(ctx context.Context) error {
-		k, err := kernel.Open()
+		k, err := c.open()
 		if err != nil {
 			return err
 		}
@@ -49,7 +49,7 @@ func inKernel(drop kernel.State, what []string) findings {
 }
 
 // describe returns a line for each thing in s, and s without what goes by itself when its device goes.
-func describe(s kernel.State) (kernel.State, []string) {
+func (c cleanup) describe(s kernel.State) (kernel.State, []string) {
 	inside := map[string]int{}
 	on := func(link string) bool {
 		if _, goes := s.Links[link]; goes {
@@ -69,7 +69,7 @@ func describe(s kernel.State) (kernel.State, []string) {
 	}
 	rest := s
 	rest.Links = nil
-	return s, append(what, lines(rest.String())...)
+	return s, append(what, lines(c.mark.Words(rest.String()))...)
 }
 
 func lines(text string) []string {

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,6 +25,8 @@ const defaultSocket = "/run/weft/weftd.sock"
 const statusHelp = `status asks weftd on this node how it is: its own lease, the uplink and why it
 is the one, every peer and whether the kernel serves it, whether kernel and
 firewall are in step, and what weftd waits for.
+
+Where weftd serves several networks, all of that comes once for each.
 
 Exit status: 0 ready, 1 not ready, 2 weftd could not be asked.`
 
@@ -86,10 +89,15 @@ func runStatus(ctx context.Context, at agentAddress, output string, stdout io.Wr
 	} else {
 		err = printStatus(stdout, s, time.Now())
 	}
-	if err == nil && !s.Ready {
+	if err == nil && !allReady(s) {
 		err = errNo
 	}
 	return err
+}
+
+// allReady tells whether all networks of the node are.
+func allReady(s network.Status) bool {
+	return s.Ready && !slices.ContainsFunc(s.Networks, func(x network.Status) bool { return !x.Ready })
 }
 
 // fetchStatus asks weftd for its status and returns the JSON as it came.

@@ -104,6 +104,8 @@ func TestStatusExitCode(t *testing.T) {
 	}{
 		{"ready", 200, `{"node":"a","ready":true}`, 0, ""},
 		{"not ready", 200, `{"node":"a","ready":false,"waiting":["etcd does not answer"]}`, 1, ""},
+		{"all networks ready", 200, `{"node":"a","ready":true,"networks":[{"node":"a","network":"blue","ready":true}]}`, 0, ""},
+		{"one network not ready", 200, `{"node":"a","ready":true,"networks":[{"node":"a","network":"blue","ready":false}]}`, 1, ""},
 		{"not a weftd", 404, `not found`, 2, `it answered "404 Not Found"; is that the address of a weftd?`},
 		{"not JSON", 200, `<html>`, 2, "is not a status of weftd"},
 	} {

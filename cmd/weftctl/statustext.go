@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -15,11 +16,15 @@ import (
 	"github.com/weft-network/weft/network"
 )
 
-// printStatus writes s for a person to read: first what is good or bad, then the node, then the peers.
+// printStatus writes s for a person to read: first what is good or bad, then the node, then the peers; and then the same of each
+// further network.
 func printStatus(out io.Writer, s network.Status, now time.Time) error {
 	var b bytes.Buffer
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	row := func(name, value string) { fmt.Fprintf(w, "%s\t%s\n", name, plain(value)) }
+	if s.Network != "" {
+		row("network", s.Network)
+	}
 	row("node", fmt.Sprintf("%s, weftd %s", s.Node, s.Version))
 	row("ready", yes(s.Ready))
 	for _, text := range s.Waiting {
@@ -60,6 +65,10 @@ func printStatus(out io.Writer, s network.Status, now time.Time) error {
 	}
 	w.Flush() // into a buffer: cannot fail
 	_, err := out.Write(trimRight(b.Bytes()))
+	for _, x := range s.Networks {
+		_, errLine := fmt.Fprintln(out)
+		err = errors.Join(err, errLine, printStatus(out, x, now))
+	}
 	return err
 }
 
