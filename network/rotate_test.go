@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weft-network/weft/network/kernel"
 	"github.com/weft-network/weft/network/kernel/kerneltest"
 	"github.com/weft-network/weft/subnet"
 )
@@ -193,6 +194,35 @@ func TestRotateWaitsForPeers(t *testing.T) {
 	until(t, c.agents[0], "waiting for n2", waits)
 	c.start(2)
 	if rotated(t, c, 0) == old {
+		t.Error("the key is the same as before")
+	}
+	if sent, lost := flood.Stop(t); sent == 0 || lost != 0 {
+		t.Errorf("%d of %d packets lost", lost, sent)
+	}
+}
+
+// A peer that runs flanneld makes the change refused; where it is forced, flanneld finds the new key where it looks for it.
+func TestRotateLeavesFlanneldBehind(t *testing.T) {
+	c := newNodes(t, 2, backendConfig(`{"Type":"vxlan"}`))
+	withEngines(t, c)
+	withPods(t, c)
+	c.cluster.SetConfig(backendConfig(`{"Type":"wireguard"}`))
+	c.moved(byWireGuard)
+	free := 1
+	for slices.ContainsFunc(c.cluster.Leases(), func(l subnet.Lease) bool { return l.Subnets[subnet.Inet] == prefix("10.5.%d.0/24", free) }) {
+		free++
+	}
+	c.cluster.Put(subnet.Lease{Subnets: subnet.Subnets{prefix("10.5.%d.0/24", free)}, Attrs: subnet.Attrs{Backend: "wireguard",
+		PublicIP: [2]netip.Addr{netip.MustParseAddr("192.0.2.99")}, Data: [2]string{`{"PublicKey":"` + publicOf(kernel.Key{1: 9}).String() + `","Port":51820}`}}})
+	until(t, c.agents[0], "flanneld as a peer", func(s Status) bool { return len(s.Peers) == 2 && s.Kernel.InStep })
+	if err := c.agents[0].Rotate(RotateOptions{}); err == nil || !strings.Contains(err.Error(), "192.0.2.99") {
+		t.Errorf("error %v, want one that names flanneld's node", err)
+	}
+	old := publicKeyOf(t, c, 0)
+	flood := c.spaces[0].Flood(t, c.pod(1), 10*time.Millisecond)
+	must(t, c.agents[0].Rotate(RotateOptions{Force: true}))
+	until(t, c.agents[0], "the end of the rotation", func(s Status) bool { return s.Rotation == nil })
+	if key := publicKeyOf(t, c, 0); key == old {
 		t.Error("the key is the same as before")
 	}
 	if sent, lost := flood.Stop(t); sent == 0 || lost != 0 {
