@@ -10,14 +10,9 @@ import (
 )
 
 // TestRotate has every node change its private key for WireGuard by weftctl, while its pods talk: no packet is lost, and nothing is left of it.
-func TestRotate(t *testing.T) { testRotate(t, subnet.Families[:]) }
-
-// TestGuestRotate is TestRotate with the WireGuard of the kernel.
-func TestGuestRotate(t *testing.T) { testRotate(t, subnet.Families[:1]) }
-
-func testRotate(t *testing.T, families []subnet.Family) {
+func TestRotate(t *testing.T) {
 	t.Parallel()
-	opts := Options{Nodes: 3, Pods: 1, Backend: `{"Type":"wireguard"}`, Families: families, DropForward: true}
+	opts := Options{Nodes: 3, Pods: 1, Backend: `{"Type":"wireguard"}`, Families: subnet.Families[:], DropForward: true}
 	runLab(t, opts, func(l *Lab) {
 		c := change{opts.Backend, "wireguard (a device for each family, at ports 51820 and 51821)", []string{"flannel-wg"}, " dev flannel-wg proto 87"}
 		c.done(t, l.Nodes...)

@@ -106,28 +106,29 @@ func (a *Agent) advance(ways []way, u usage, now time.Time) (changed bool) {
 	if !r.forced.IsZero() && u.turning.awaited > 0 {
 		a.wakeIn(contactEvery)
 	}
-	l := &a.loop
-	ready := ways[own].announced && u.turning.awaited == 0
-	switch {
-	case r.stage == returning && ready:
-		a.endRotation(r)
-		return true
-	case r.stage != moving:
+	if r.stage == undoing {
 		return a.letGo(false) || changed
-	case !ready:
+	}
+	l := &a.loop
+	if !ways[own].announced || u.turning.awaited > 0 {
 		l.followed = time.Time{}
 		return a.letGo(false) || changed
-	case l.followed.IsZero():
+	}
+	if l.followed.IsZero() {
 		l.followed = now
 	}
-	switch left := a.o.WayGrace - now.Sub(l.followed); {
-	case left > 0:
+	if left := a.o.WayGrace - now.Sub(l.followed); left > 0 { // for what is on its way
 		a.wakeIn(left)
 		return changed
+	}
+	switch {
+	case r.stage == returning:
+		a.endRotation(r)
 	case !l.plan.parted:
 		return a.letGo(true)
+	default:
+		a.turn(r)
 	}
-	a.turn(r)
 	return true
 }
 
@@ -162,6 +163,7 @@ func (a *Agent) turn(r rotation) {
 // endRotation forgets a rotation of which nothing is left to do. The new key is then in its file, unless it was given up.
 func (a *Agent) endRotation(r rotation) {
 	l := &a.loop
+	l.followed = time.Time{}
 	if r.stage != undoing {
 		l.secret.key, l.secret.from, l.secret.written = r.key, "a change of keys", l.secret.written && l.secret.key == r.key
 		if a.writeKey(); !l.secret.written {
