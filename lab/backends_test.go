@@ -22,6 +22,7 @@ type way struct {
 	block    int       // packets for a smaller uplink are of a multiple of it; 0: of any size
 	direct   bool      // peers in the same rack get whole packets of the underlay
 	foreign  bool      // what it makes is the operator's own: nobody repairs it
+	tries    bool      // near paths are used when they have proven themselves, so that not everything is as before at once
 }
 
 // onUplink is the uplink in both families.
@@ -36,6 +37,7 @@ func hostWays() []way {
 		{name: "host-gw", config: `{"Type":"host-gw"}`, near: onUplink, far: onUplink, direct: true},
 		{name: "direct-routing", config: `{"Type":"vxlan","DirectRouting":true}`, racks: 2, near: onUplink, far: tunnel,
 			overhead: [2]int{50, 70}, direct: true},
+		{name: "auto", config: `{"Type":"auto"}`, racks: 2, near: onUplink, far: tunnel, overhead: [2]int{50, 70}, direct: true, tries: true},
 		{name: "udp", config: `{"Type":"udp"}`, racks: 2, near: tun, far: tun, overhead: [2]int{28, 48}},
 		wireguardWay(),
 		{name: "extension", config: extensionConfig, near: onUplink, far: onUplink, foreign: true},
@@ -90,10 +92,11 @@ func testBackends(t *testing.T, ways []way) {
 
 // suite is all that is seen of a backend.
 func (w way) suite(t *testing.T, l *Lab) {
+	w.proven(t, l)
 	t.Run("connectivity", func(t *testing.T) { checkMatrix(t, l); w.checkPaths(t, l) })
 	for _, f := range Faults() {
 		if f.usual(l.opts) && !w.foreign {
-			t.Run("repair/"+f.Name, func(t *testing.T) { checkRepair(t, l, f) })
+			t.Run("repair/"+f.Name, func(t *testing.T) { w.checkRepair(t, l, f) })
 		}
 	}
 	restarted, faults := restartWays(), storeFaultList()
@@ -113,12 +116,13 @@ func (w way) suite(t *testing.T, l *Lab) {
 
 // again is the core of the suite, for another number of nodes.
 func (w way) again(t *testing.T, l *Lab) {
+	w.proven(t, l)
 	checkMatrix(t, l)
 	w.checkPaths(t, l)
 	if f, err := FaultNamed("everything"); err != nil {
 		t.Error(err)
 	} else if !w.foreign {
-		checkRepair(t, l, f)
+		w.checkRepair(t, l, f)
 	}
 	restarts(t, l, restartWays()[:1])
 	storeFaults(t, l, storeFaultList()[:1])
@@ -134,7 +138,7 @@ func (w way) checkPaths(t *testing.T, l *Lab) {
 			if n.Rack != l.Nodes[0].Rack {
 				want = w.far[f]
 			}
-			if route := find(lines, "route "+nodeSubnet(t, n, i)+" "); !strings.Contains(route, " dev "+want+" ") {
+			if route := firstRoute(lines, nodeSubnet(t, n, i)); !strings.Contains(route, " dev "+want+" ") {
 				t.Errorf("%s: route to %s %q, want it by %s", f, n.Name, route, want)
 			}
 		}
@@ -254,7 +258,7 @@ func (w way) held(t *testing.T, l *Lab) error {
 					fits = theirs
 				}
 				want := fmt.Sprintf(" mtu lock %d", w.whole(fits))
-				route := find(lines, "route "+nodeSubnet(t, peer, i)+" ")
+				route := firstRoute(lines, nodeSubnet(t, peer, i))
 				if route == "" || strings.Contains(route+" ", want+" ") != (theirs < own) || theirs >= own && strings.Contains(route, " mtu ") {
 					return fmt.Errorf("%s with %d to %s with %d: %q, want%s there: %t", n.Name, own, peer.Name, theirs, route, want, theirs < own)
 				}

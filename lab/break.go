@@ -2,8 +2,10 @@ package lab
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -47,17 +49,30 @@ func always(Options) bool { return true }
 func dropping(o Options) bool { return o.DropForward }
 
 // tunnelled tells whether the nodes of a lab have neighbours and FDB entries of their own for the overlay.
-func tunnelled(o Options) bool { return strings.Contains(o.complete().Config, `"vxlan"`) }
+func tunnelled(o Options) bool { return o.overlay() == "vxlan" }
 
 // hasDevices tells whether the nodes of a lab have devices of their own for the overlay.
 func hasDevices(o Options) bool {
-	config := o.complete().Config
-	for _, kind := range []string{"vxlan", "ipip", "wireguard", "udp"} {
-		if strings.Contains(config, `"`+kind+`"`) {
-			return true
+	return slices.Contains([]string{"vxlan", "ipip", "wireguard", "udp"}, o.overlay())
+}
+
+// overlay is the type of the backend whose devices the nodes of a lab have.
+func (o Options) overlay() string {
+	var config struct {
+		Backend struct {
+			Type    string
+			Encrypt bool
 		}
 	}
-	return false
+	_ = json.Unmarshal([]byte(o.complete().Config), &config) // Check has looked at it
+	switch b := config.Backend; {
+	case b.Type == "auto" && b.Encrypt:
+		return "wireguard"
+	case b.Type == "auto":
+		return "vxlan"
+	default:
+		return b.Type
+	}
 }
 
 // FaultNamed returns the fault of that name.

@@ -2,7 +2,6 @@ package lab
 
 import (
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -56,7 +55,7 @@ func putPeer(t *testing.T, l *Lab, number int) {
 		public[f] = [2]string{fmt.Sprintf(`"172.18.0.%d"`, number), fmt.Sprintf(`"fd18::%x"`, number)}[f]
 		data[f] = peerData(t, l, f, number)
 	}
-	value := fmt.Sprintf(`{"PublicIP":%s,"PublicIPv6":%s,"BackendType":%q%s%s}`, public[0], public[1], backendType(t, l), data[0], data[1])
+	value := fmt.Sprintf(`{"PublicIP":%s,"PublicIPv6":%s,"BackendType":%q%s%s}`, public[0], public[1], backendType(l), data[0], data[1])
 	if _, err := l.Etcd.Client.Put(within(t, patience), subnetKey(peerNets(l, number)), value); err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +65,7 @@ func putPeer(t *testing.T, l *Lab, number int) {
 func peerData(t *testing.T, l *Lab, f subnet.Family, number int) string {
 	t.Helper()
 	key := [2]string{"BackendData", "BackendV6Data"}[f]
-	switch backendType(t, l) {
+	switch backendType(l) {
 	case "vxlan":
 		return fmt.Sprintf(`,%q:{"VNI":1,"VtepMAC":"0e:00:00:00:0%d:%02x"}`, key, 4+2*f, number)
 	case "wireguard":
@@ -77,13 +76,8 @@ func peerData(t *testing.T, l *Lab, f subnet.Family, number int) string {
 	return ""
 }
 
-// backendType is that of the lab's network config.
-func backendType(t *testing.T, l *Lab) string {
-	t.Helper()
-	var b struct{ Type string }
-	must(t, json.Unmarshal([]byte(l.opts.Backend), &b))
-	return b.Type
-}
+// backendType is what leases say of the backend in the lab's network config.
+func backendType(l *Lab) string { return l.opts.overlay() }
 
 func dropPeer(t *testing.T, l *Lab, number int) {
 	t.Helper()

@@ -39,7 +39,7 @@ func restarts(t *testing.T, l *Lab, ways []restartWay) {
 			must(t, w.start(n))
 			settled(t, n)
 			tr.flow(t, 20)
-			if backendType(t, l) != "extension" { // whose commands are run again at each start
+			if backendType(l) != "extension" { // whose commands are run again at each start
 				checkUntouched(t, n, before, m)
 			} else if diff := cmp.Diff(before, listing(t, n.Host)); diff != "" {
 				t.Errorf("the kernel holds something else (-before +after):\n%s", diff)

@@ -159,7 +159,7 @@ func peersGarbage(t *testing.T, l *Lab, tr *traffic) {
 	garbage := map[string]string{
 		"/subnets/nonsense":        "{}",
 		"/subnets/10.244.240.0-24": `{"PublicIP":`,
-		"/subnets/10.244.241.0-24": fmt.Sprintf(`{"PublicIP":"127.0.0.1","BackendType":%q,"BackendData":{"VNI":-1,"VtepMAC":"zz"}}`, backendType(t, l)),
+		"/subnets/10.244.241.0-24": fmt.Sprintf(`{"PublicIP":"127.0.0.1","BackendType":%q,"BackendData":{"VNI":-1,"VtepMAC":"zz"}}`, backendType(l)),
 	}
 	for key, value := range garbage {
 		if _, err := l.Etcd.Client.Put(ctx, Prefix+key, value); err != nil {

@@ -32,7 +32,9 @@ func hostChanges() []change {
 		{`{"Type":"vxlan","MTU":1400}`, vxlan, one, "mtu 1350"},
 		{`{"Type":"vxlan","VNI":2}`, "vxlan (VNI 2 at port 8472)", []string{"flannel.2"}, " dev flannel.2 proto 87"},
 		{`{"Type":"vxlan","VNI":2,"Port":4789}`, "vxlan (VNI 2 at port 4789)", []string{"flannel.2b"}, " dev flannel.2b proto 87"},
-		{`{"Type":"vxlan"}`, vxlan, one, " dev flannel.1 proto 87"},
+		{`{"Type":"auto"}`, vxlan, one, " dev flannel.1 proto 87 metric 87"},
+		{`{"Type":"host-gw"}`, "host-gw", nil, " dev eth0 proto 87"},
+		{`{"Type":"auto"}`, vxlan, one, " dev flannel.1 proto 87 metric 87"},
 	}
 }
 
@@ -182,6 +184,8 @@ func guestChanges() []change {
 		{`{"Type":"vxlan"}`, "vxlan (VNI 1 at port 8472)", []string{"flannel.1"}, " dev flannel.1 proto 87"},
 		{`{"Type":"host-gw"}`, "host-gw", nil, " dev eth0 proto 87"},
 		{`{"Type":"wireguard"}`, "wireguard", wireguard, " dev flannel-wg proto 87"},
+		{`{"Type":"auto"}`, "vxlan (VNI 1 at port 8472)", []string{"flannel.1"}, " dev flannel.1 proto 87 metric 87"},
+		{`{"Type":"auto","Encrypt":true}`, "wireguard", wireguard, " dev flannel-wg proto 87"},
 		{`{"Type":"ipip"}`, "ipip", []string{"flannel.ipip"}, " dev flannel.ipip proto 87"},
 		{`{"Type":"vxlan"}`, "vxlan (VNI 1 at port 8472)", []string{"flannel.1"}, " dev flannel.1 proto 87"},
 	}
