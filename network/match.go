@@ -116,6 +116,8 @@ func (a *Agent) guest(x subnet.Way) (way, error) {
 	w := newWay(x.Backend, config, b)
 	w.Silent, w.announced = x.Silent, x.Silent
 	switch first := a.loop.choices.ways[0].b; {
+	case w.Backend != x.Backend:
+		return way{}, fmt.Errorf("%s is not what nodes announce", x.Backend)
 	case x.Partial || !x.Silent && w.Agreed != x.Agreed:
 		return way{}, fmt.Errorf("this node cannot make %s", wayText(x))
 	case backend.Encrypts(first) && !backend.Encrypts(b):

@@ -224,6 +224,22 @@ func TestPathsToOtherBackends(t *testing.T) {
 	must(t, pods[1].Ping(t, c.pod(0), 1000, patience))
 }
 
+// No node announces the type that is in the config. A lease that does makes no devices.
+func TestLeaseOfTypeAuto(t *testing.T) {
+	c := newNodes(t, 1, autoConfigs["ipv4"])
+	c.cluster.Put(subnet.Lease{Subnets: subnet.Subnets{netip.MustParsePrefix("10.5.99.0/24")}, Attrs: subnet.Attrs{Backend: "auto",
+		PublicIP: [2]netip.Addr{netip.MustParseAddr("192.0.2.99")}, Data: [2]string{`{"VNI":1,"VtepMAC":"0e:00:00:00:04:99"}`}}})
+	for range 3 {
+		until(t, c.agents[0], "a peer that cannot be served", func(s Status) bool {
+			return len(s.Peers) == 1 && strings.Contains(s.Peers[0].Error, "it is reached by auto, which this node cannot serve")
+		})
+		c.agents[0].lookAtEngines()
+	}
+	if d := c.devices(0); !slices.Equal(d, []string{"flannel.1"}) {
+		t.Errorf("devices %q", d)
+	}
+}
+
 // Two nodes that drop what comes in by another device than answers would go out by never begin, and say what to do.
 func TestPathsWithStrictFilters(t *testing.T) {
 	c := newNodes(t, 2, backendConfig(`{"Type":"vxlan"}`))
