@@ -113,8 +113,21 @@ func peerState(p network.PeerStatus, now time.Time) string {
 	case !p.Programmed:
 		return "not in the kernel yet"
 	default:
-		return "ok" + wireGuardText(p.WireGuard, now)
+		return "ok" + pathText(p.Paths) + wireGuardText(p.WireGuard, now)
 	}
+}
+
+// pathText tells whether a peer is reached without the tunnel, and why not.
+func pathText(paths []network.PathStatus) string {
+	var text string
+	for _, p := range paths {
+		how := "direct"
+		if !p.Direct {
+			how = "by the tunnel: " + p.Reason
+		}
+		text += fmt.Sprintf(", %s %s", p.Family, how)
+	}
+	return text
 }
 
 // wireGuardText tells how things are with a peer that is reached by WireGuard.
