@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -83,7 +84,7 @@ func parseConf(stdin []byte) (conf, error) {
 			fmt.Sprintf("network config: key \"subnetFileWait\" is %d, but must be 0 to %d seconds", *w, longestWait), "")
 	}
 	if c.Network != "" && !isNetwork(c.Network) {
-		return conf{}, invalid("network", "is %q, but must be a name of 1 to 7 lower-case letters and digits, as weftd's --network has it", c.Network)
+		return conf{}, invalid("network", "is %q, but must be a name of 1 to 7 lower-case letters and digits, a letter first, as weftd's --network has it", c.Network)
 	}
 	if c.SubnetFile == "" {
 		c.SubnetFile = defaultSubnetFile
@@ -100,10 +101,10 @@ func parseConf(stdin []byte) (conf, error) {
 	return c, nil
 }
 
-// isNetwork tells whether weftd may have a network of that name.
+// isNetwork tells whether weftd may have a network of that name. The last ones would have files of the first network.
 func isNetwork(name string) bool {
 	letter := func(r rune) bool { return r >= 'a' && r <= 'z' || r >= '0' && r <= '9' }
-	return len(name) <= 7 && strings.TrimFunc(name, letter) == "" && name != "flannel"
+	return len(name) <= 7 && strings.TrimFunc(name, letter) == "" && name[0] > '9' && !slices.Contains([]string{"flannel", "subnet", "ipsec"}, name)
 }
 
 // wait is how long ADD waits for the subnet file.

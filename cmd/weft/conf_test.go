@@ -66,6 +66,8 @@ var badConfs = []struct {
 	{"network too long", `{"name":"x","network":"backups7"}`, types.ErrInvalidNetworkConfig, []string{`"network" is "backups7"`}},
 	{"network elsewhere", `{"name":"x","network":"../x"}`, types.ErrInvalidNetworkConfig, []string{`"network" is "../x"`}},
 	{"network of flannel", `{"name":"x","network":"flannel"}`, types.ErrInvalidNetworkConfig, []string{`"network" is "flannel"`}},
+	{"network that begins with a digit", `{"name":"x","network":"7a"}`, types.ErrInvalidNetworkConfig, []string{`"network" is "7a"`, "a letter first"}},
+	{"network with the first one's file", `{"name":"x","network":"subnet"}`, types.ErrInvalidNetworkConfig, []string{`"network" is "subnet"`}},
 	{"network a number", `{"name":"x","network":2}`, types.ErrInvalidNetworkConfig, []string{`"network"`, "number"}},
 	{"dataDir", `{"name":"x","dataDir":{}}`, types.ErrInvalidNetworkConfig, []string{`"dataDir"`, "object"}},
 	{"wait too long", `{"name":"x","subnetFileWait":91}`, types.ErrInvalidNetworkConfig, []string{`"subnetFileWait" is 91`, "0 to 90"}},

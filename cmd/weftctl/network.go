@@ -3,13 +3,11 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 
+	"github.com/weft-network/weft/cmd/internal/wire"
 	"github.com/weft-network/weft/network"
 	"github.com/weft-network/weft/network/kernel"
 	"github.com/weft-network/weft/network/masq"
@@ -21,23 +19,19 @@ func (c *cleanup) choose(given func(flag string) bool) error {
 	if c.network == "" {
 		return nil
 	}
-	name, number, _ := strings.Cut(c.network, "=")
-	n, err := strconv.ParseUint(number, 10, 8)
+	mark, err := wire.ParseMark(c.network)
 	if err != nil {
-		return fmt.Errorf("--network %q: it is no name and number as weftd's --network has them, such as blue=1", c.network)
+		return fmt.Errorf("--network %q: %w", c.network, err)
 	}
-	c.mark = kernel.Mark{Name: name, Number: uint8(n)}
-	if err := c.mark.Check(); err != nil || name == "" {
-		return fmt.Errorf("--network %q: %w", c.network, errors.Join(err, errors.New("a name and a number such as blue=1 would be right")))
-	}
+	c.mark = mark
 	if !given("subnet-file") {
-		c.subnetFile = filepath.Join(filepath.Dir(c.subnetFile), name+".env")
+		c.subnetFile = filepath.Join(filepath.Dir(c.subnetFile), mark.Name+".env")
 	}
 	if !given("bridge") {
-		c.bridge = "cni-" + name
+		c.bridge = "cni-" + mark.Name
 	}
 	if c.stateDir != "" {
-		c.stateDir = filepath.Join(c.stateDir, name)
+		c.stateDir = filepath.Join(c.stateDir, mark.Name)
 	}
 	return nil
 }

@@ -124,10 +124,11 @@ func TestServedNetworkIsKnown(t *testing.T) {
 
 func TestCleanupNamesMistakes(t *testing.T) {
 	for flag, want := range map[string]string{
-		"--network=blue":    "such as blue=1",
-		"--network=Blue=1":  `name "Blue" is not`,
-		"--network=blue=77": "number 77 is not between 1 and 8",
-		"--network==0":      "such as blue=1",
+		"--network=blue":     "such as blue=1",
+		"--network=Blue=1":   `name "Blue" is not`,
+		"--network=blue=77":  "number 77 is not between 1 and 8",
+		"--network==0":       "such as blue=1",
+		"--network=subnet=1": "files of the first",
 	} {
 		if _, stderr, code := weftctl(t, "cleanup", flag); code != 2 || !strings.Contains(stderr, want) {
 			t.Errorf("%s: exit %d, %s", flag, code, stderr)

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"github.com/sirupsen/logrus"
@@ -61,20 +60,16 @@ func (o options) parseNetworks() ([]member, error) {
 // parse reads NAME=NUMBER, and after commas what is not as m, the first network, gives it.
 func (m member) parse(text string) (member, error) {
 	words := strings.Split(text, ",")
-	name, number, ok := strings.Cut(words[0], "=")
-	n, err := strconv.ParseUint(number, 10, 8)
-	if !ok || err != nil {
-		return m, errors.New("it does not begin with a name and a number, such as blue=1")
+	mark, err := wire.ParseMark(words[0])
+	if err != nil {
+		return m, err
 	}
-	m.mark = kernel.Mark{Name: name, Number: uint8(n)}
-	if err := m.mark.Check(); err != nil || m.mark == (kernel.Mark{}) {
-		return m, errors.Join(err, errors.New("a name and a number such as blue=1 would be right"))
-	}
-	m.etcdPrefix = strings.TrimRight(m.etcdPrefix, "/") + "-" + name
-	m.subnetFile = filepath.Join(filepath.Dir(m.subnetFile), name+".env")
-	m.runDir = filepath.Join(m.runDir, name)
+	m.mark = mark
+	m.etcdPrefix = strings.TrimRight(m.etcdPrefix, "/") + "-" + mark.Name
+	m.subnetFile = filepath.Join(filepath.Dir(m.subnetFile), mark.Name+".env")
+	m.runDir = filepath.Join(m.runDir, mark.Name)
 	if m.stateDir != "" {
-		m.stateDir = filepath.Join(m.stateDir, name)
+		m.stateDir = filepath.Join(m.stateDir, mark.Name)
 	}
 	var errs []error
 	var ifaces []string

@@ -49,13 +49,14 @@ func TestMistakesInNetworksAreNamed(t *testing.T) {
 		args []string
 		want []string
 	}{
-		{[]string{"--network=blue"}, []string{`--network "blue": it does not begin with a name and a number, such as blue=1`}},
+		{[]string{"--network=blue"}, []string{`--network "blue": "blue" is not a name and a number, such as blue=1`}},
 		{[]string{"--network=blue=x"}, []string{"such as blue=1"}},
 		{[]string{"--network=blue=0"}, []string{"number 0 is not between 1 and 8"}},
 		{[]string{"--network=blue=9"}, []string{"number 9 is not between 1 and 8"}},
 		{[]string{"--network=backups7=1"}, []string{`name "backups7" is not 1 to 7 lower-case letters and digits, a letter first`}},
 		{[]string{"--network=flannel=1"}, []string{"is what devices of the first network begin with"}},
 		{[]string{"--network==0"}, []string{"a name and a number such as blue=1"}},
+		{[]string{"--network=ipsec=1"}, []string{`--network "ipsec=1": name "ipsec" would give the network files of the first one`}},
 		{[]string{"--network=blue=1,prefix=/b,etcd-prefix"}, []string{`key "prefix" is not known; there are etcd-prefix, subnet-file and iface`, `"etcd-prefix" is not a key with a value`}},
 		{[]string{"--network=blue=1", "--network=blue=2"}, []string{"the name blue is there twice", "network blue has the subnet-file /run/flannel/blue.env too", "in each other's way"}},
 		{[]string{"--network=blue=1", "--network=red=1"}, []string{`--network "red=1": network blue has the number 1 too`}},
