@@ -37,6 +37,7 @@ var metricHelp = map[string]struct {
 	"weft_wireguard_handshake_timestamp_seconds": {"When both sides agreed on keys last, Unix time, by peer and device; absent for never.", []string{"peer", "device"}},
 	"weft_wireguard_received_bytes_total":        {"Bytes that came from a peer, by peer and device.", []string{"peer", "device"}},
 	"weft_wireguard_sent_bytes_total":            {"Bytes that were sent to a peer, by peer and device.", []string{"peer", "device"}},
+	"weft_wireguard_rotation_missing_peers":      {"Peers that have not followed a change of this node's private key that is under way; absent where none is.", nil},
 	"weft_udp_dropped_packets_total":             {"Packets that the process of backend udp dropped, by device and reason.", []string{"device", "reason"}},
 	"weft_peer_direct":                           {"1 while a peer is reached without the tunnel, where that is tried, by peer and address family.", []string{"peer", "family"}},
 	"weft_peer_direct_falls_total":               {"How often the path to a peer without the tunnel has stopped to work, by peer and address family.", []string{"peer", "family"}},
@@ -99,6 +100,9 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 			send("weft_wireguard_received_bytes_total", prometheus.CounterValue, float64(w.Received), name, w.Link)
 			send("weft_wireguard_sent_bytes_total", prometheus.CounterValue, float64(w.Sent), name, w.Link)
 		}
+	}
+	if s.Rotation != nil {
+		gauge("weft_wireguard_rotation_missing_peers", float64(len(s.Rotation.Missing)))
 	}
 	for _, d := range s.Dropped {
 		send("weft_udp_dropped_packets_total", prometheus.CounterValue, float64(d.Packets), d.Link, d.Reason)

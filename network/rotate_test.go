@@ -186,6 +186,9 @@ func TestRotateWaitsForPeers(t *testing.T) {
 		return s.Rotation != nil && slices.Equal(s.Rotation.Missing, []string{"n2: it has no second device yet; does weftd run there?"})
 	}
 	until(t, c.agents[0], "waiting for n2", waits)
+	if _, body := ask(t, c.agents[0], "/metrics"); !strings.Contains(body, "\nweft_wireguard_rotation_missing_peers 1\n") {
+		t.Errorf("metrics:\n%s", body)
+	}
 	info, err := os.Stat(c.options[0].KeyFile + ".rotation")
 	must(t, err)
 	if info.Mode().Perm() != fs.FileMode(0o600) {
@@ -193,6 +196,9 @@ func TestRotateWaitsForPeers(t *testing.T) {
 	}
 	must(t, c.agents[0].Rotate(RotateOptions{Abort: true}))
 	until(t, c.agents[0], "given up", func(s Status) bool { return s.Rotation == nil })
+	if _, body := ask(t, c.agents[0], "/metrics"); strings.Contains(body, "weft_wireguard_rotation") {
+		t.Errorf("metrics:\n%s", body)
+	}
 	if key := publicKeyOf(t, c, 0); key != old {
 		t.Error("the key is another one after the change was given up")
 	}
