@@ -209,6 +209,22 @@ func TestFirstNetworkGoesFirst(t *testing.T) {
 	until(t, second, "blue goes on", ready)
 }
 
+// TestWayIsGivenForAWhile holds that a network which has no config waits for nothing else when the first one has its own.
+func TestWayIsGivenForAWhile(t *testing.T) {
+	b := newBed(t, dual)
+	blue := b.second("")
+	first, err := New(b.o)
+	must(t, err)
+	second, _ := blue.run()
+	until(t, second, "way given", func(s Status) bool {
+		return strings.Contains(strings.Join(s.Waiting, " "), "comes first and has no config yet")
+	})
+	running(t, first)
+	until(t, second, "a config", func(s Status) bool {
+		return len(s.Waiting) == 1 && strings.HasPrefix(s.Waiting[0], "there is no network config yet")
+	})
+}
+
 // TestFirstNetworkWithoutConfig holds that a network does not wait for ever for one that was made before it.
 func TestFirstNetworkWithoutConfig(t *testing.T) {
 	b := newBed(t, "")

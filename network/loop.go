@@ -60,7 +60,8 @@ func (a *Agent) pass(ctx context.Context) error {
 		return a.fail(err)
 	}
 	if a.adopt(n); !l.have {
-		return nil // another text rings the bell
+		a.report.waiting("agent", nil) // of before: it may have left others the choice
+		return nil                     // another text rings the bell
 	}
 	if err := a.findUplinks(ctx, n.self, h.uplink); err != nil && !l.up {
 		return a.fail(err)
