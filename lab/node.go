@@ -89,20 +89,8 @@ func (n *Node) Resume() error { return n.weftd.resume() }
 
 // Status asks weftd for its status.
 func (n *Node) Status(ctx context.Context) (network.Status, error) {
-	dial := func(ctx context.Context, _, _ string) (conn net.Conn, err error) {
-		err = n.Do(func() error {
-			conn, err = (&net.Dialer{}).DialContext(ctx, "unix", socketFile)
-			return err
-		})
-		return conn, err
-	}
-	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}
 	var s network.Status
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://weftd/status", nil)
-	if err != nil {
-		return s, fmt.Errorf("ask %s for its status: %w", n.Name, err)
-	}
-	resp, err := client.Do(req)
+	resp, err := n.ask(ctx, "/status")
 	if err != nil {
 		return s, fmt.Errorf("ask %s for its status: %w", n.Name, err)
 	}
@@ -111,6 +99,23 @@ func (n *Node) Status(ctx context.Context) (network.Status, error) {
 		return s, fmt.Errorf("read the status of %s: %w", n.Name, err)
 	}
 	return s, nil
+}
+
+// ask asks weftd at its socket. The caller closes the body of the answer.
+func (n *Node) ask(ctx context.Context, path string) (*http.Response, error) {
+	dial := func(ctx context.Context, _, _ string) (conn net.Conn, err error) {
+		err = n.Do(func() error {
+			conn, err = (&net.Dialer{}).DialContext(ctx, "unix", socketFile)
+			return err
+		})
+		return conn, err
+	}
+	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://weftd"+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	return client.Do(req)
 }
 
 // Ready waits until weftd is ready, its kernel in step, and as many peers served as given.
