@@ -100,7 +100,7 @@ func TestWatch(t *testing.T) {
 		for len(rung) == 0 { // until the watcher has come
 			call(t, c, "ring")
 		}
-		call(t, c, "end")
+		_ = c.Call(ctx, "end", new(string)) // it may be gone before it has answered
 		for c.Call(ctx, "x", new(string)) == nil {
 		}
 		for len(rung) > 0 {
