@@ -281,7 +281,7 @@ func (c *Cluster) KubectlCommand(ctx context.Context, args ...string) (*exec.Cmd
 		}
 	}
 	cmd := exec.CommandContext(ctx, filepath.Join(c.o.Parts.Kubernetes, "kubectl"), args...)
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+config, "HOME="+c.dir)
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+config, "HOME="+c.dir, roomy)
 	return cmd, nil
 }
 

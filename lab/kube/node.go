@@ -172,7 +172,7 @@ func (s *Service) Start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start %s on %s: %w", s.name, s.n.name, err)
 	}
-	cmd.Env = s.n.environment()
+	cmd.Env = append(s.n.environment(), cmd.Env...)
 	s.p, err = spawn(s.name+" on "+s.n.name, s.n.logFile(s.name), cmd, func() error { return s.n.launch(cmd) })
 	if err != nil || s.ready == nil {
 		return err

@@ -36,6 +36,13 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.nri.v1.nri"]
   SystemdCgroup = false
 `
 
+// program is a part of Kubernetes that runs on a node.
+func program(name string, args ...string) *exec.Cmd {
+	cmd := exec.Command(filepath.Join(programDir, name), args...)
+	cmd.Env = []string{roomy}
+	return cmd
+}
+
 // file writes a file on the node's disk, and returns where it is, inside and out.
 func (n *Node) file(name, text string) (string, error) {
 	path := filepath.Join(n.dir, name)
@@ -44,7 +51,7 @@ func (n *Node) file(name, text string) (string, error) {
 
 func (n *Node) containerdCommand() (*exec.Cmd, error) {
 	path, err := n.file("containerd.toml", containerdConfig)
-	return exec.Command(filepath.Join(programDir, "containerd"), "-c", path), err
+	return program("containerd", "-c", path), err
 }
 
 // containerdReady tells whether containerd answers.
@@ -98,8 +105,8 @@ configMapAndSecretChangeDetectionStrategy: Watch
 	if err := n.c.plane.kubeconfig(credentials, "system:node:"+n.object, n.c.server()); err != nil {
 		return nil, err
 	}
-	return exec.Command(filepath.Join(programDir, "kubelet"), "--config="+config, "--kubeconfig="+credentials,
-		"--hostname-override="+n.object, "--node-ip="+strings.Join(ips, ","), "--v=2"), nil
+	return program("kubelet", "--config="+config, "--kubeconfig="+credentials, "--hostname-override="+n.object, "--node-ip="+strings.Join(ips, ","),
+		"--housekeeping-interval=1m", "--v=2"), nil // what containers use is read for nobody: with many pods that is most of a kubelet's work
 }
 
 // podCgroup is the cgroup below which a kubelet makes those of pods, as the node sees it.
@@ -130,7 +137,7 @@ hostnameOverride: %s
 conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}
 oomScoreAdj: 0
 `, n.c.o.Proxy, credentials, n.c.podCIDRs(), n.object))
-	return exec.Command(filepath.Join(programDir, "kube-proxy"), "--config="+config, "--v=2"), err
+	return program("kube-proxy", "--config="+config, "--v=2"), err
 }
 
 // proxyUser is as whom kube-proxy asks the API.

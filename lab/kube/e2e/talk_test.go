@@ -28,15 +28,15 @@ func eventually(t *testing.T, what string, holds func() error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	tick := time.NewTicker(200 * time.Millisecond)
-	defer tick.Stop()
+	pause := 200 * time.Millisecond
 	for {
 		err := holds()
 		if err == nil {
 			return
 		}
 		select {
-		case <-tick.C:
+		case <-time.After(pause): // the longer it takes, the less there is to gain by looking often
+			pause = min(pause*5/4, 2*time.Second)
 		case <-ctx.Done():
 			t.Fatalf("waiting for %s: %v", what, err)
 		}
