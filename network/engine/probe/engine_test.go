@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -251,9 +252,9 @@ func TestEngineIsNotTooLoud(t *testing.T) {
 func TestEngineWithoutSockets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAir()
-		fails := true
+		var works atomic.Bool
 		e := newEngine(func(ctx context.Context) (wire, error) {
-			if fails {
+			if !works.Load() {
 				return nil, errors.New("operation not permitted")
 			}
 			return a, nil
@@ -272,7 +273,7 @@ func TestEngineWithoutSockets(t *testing.T) {
 			if works, _ := e.Works(); len(works) > 0 {
 				t.Errorf("%v work", works)
 			}
-			fails = false
+			works.Store(true)
 			time.Sleep(30 * time.Second)
 			if w := e.Warnings(); len(w) > 0 {
 				t.Errorf("%q though it can be tried now", w)
