@@ -1,9 +1,12 @@
 package kernel_test
 
 import (
+	"errors"
 	"net/netip"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/vishvananda/netlink"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
@@ -120,5 +123,52 @@ func TestGuestWireGuard(t *testing.T) {
 		p[0].converge(t, encrypted(keys, c.inet6, c.outer, 0))
 		p[0].Reach(t, netip.AddrPortFrom(subnet(c.inet6, 1).Addr(), 7))
 		p[0].converge(t, kernel.State{})
+	}
+}
+
+// TestGuestIPsec holds that policies of devices and the SPIs of keys are listed, whoever has made them, for as long as they are there.
+func TestGuestIPsec(t *testing.T) {
+	h := newHost(t)
+	want := kernel.IPsecState{SPIs: map[uint32]bool{}, Policies: map[kernel.Policy]bool{}}
+	directions := map[kernel.Direction]netlink.Dir{kernel.In: netlink.XFRM_DIR_IN, kernel.Out: netlink.XFRM_DIR_OUT, kernel.Through: netlink.XFRM_DIR_FWD}
+	for i, inet6 := range []bool{false, true} {
+		a := kernel.Association{ID: uint32(87 + i), Own: subnet(inet6, 1), Peer: subnet(inet6, 2)}
+		spi := 0xc0000001 + i
+		h.do(t, func() error {
+			return netlink.XfrmStateAdd(&netlink.XfrmState{Src: underlay(inet6, 0).AsSlice(), Dst: underlay(inet6, 1).AsSlice(), Spi: spi, Ifid: int(a.ID),
+				Proto: netlink.XFRM_PROTO_ESP, Mode: netlink.XFRM_MODE_TUNNEL,
+				Aead: &netlink.XfrmStateAlgo{Name: "rfc4106(gcm(aes))", Key: make([]byte, 20), ICVLen: 128}})
+		})
+		want.SPIs[uint32(spi)] = true
+		for dir, theirs := range directions {
+			p := a.Policy(dir)
+			h.do(t, func() error {
+				return netlink.XfrmPolicyAdd(&netlink.XfrmPolicy{Src: ipnet(p.Src), Dst: ipnet(p.Dst), Dir: theirs, Ifid: int(p.ID)})
+			})
+			want.Policies[p] = true
+		}
+	}
+	h.do(t, func() error { // nobody's device's
+		return netlink.XfrmPolicyAdd(&netlink.XfrmPolicy{Src: ipnet(subnet(false, 1)), Dst: ipnet(subnet(false, 2)), Dir: netlink.XFRM_DIR_OUT})
+	})
+	var ipsec *kernel.IPsec
+	h.do(t, func() (err error) {
+		ipsec, err = kernel.OpenIPsec()
+		return err
+	})
+	defer ipsec.Close()
+	for range 2 {
+		have, err := ipsec.List(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, have, cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
+			t.Errorf("the kernel holds something else (-want +have):\n%s", diff)
+		}
+		h.do(t, func() error {
+			return errors.Join(netlink.XfrmPolicyFlush(), netlink.XfrmStateFlush(netlink.XFRM_PROTO_ESP))
+		})
+		clear(want.SPIs)
+		clear(want.Policies)
 	}
 }

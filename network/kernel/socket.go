@@ -59,10 +59,15 @@ func (d descriptor) Write(b []byte) (int, error) {
 
 func (d descriptor) Close() error { return unix.Close(int(d)) }
 
-// openDescriptor opens a netlink socket in the network namespace of the calling thread and subscribes it to groups. It returns the size
+// openDescriptor opens an rtnetlink socket in the network namespace of the calling thread and subscribes it to groups. It returns the size
 // that the kernel gave its receive buffer.
 func openDescriptor(flags int, groups ...int) (d descriptor, buffer int, err error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|flags, unix.NETLINK_ROUTE)
+	return openDescriptorOf(unix.NETLINK_ROUTE, flags, groups...)
+}
+
+// openDescriptorOf does so for another protocol of netlink.
+func openDescriptorOf(protocol, flags int, groups ...int) (d descriptor, buffer int, err error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|flags, protocol)
 	if err != nil {
 		return 0, 0, fmt.Errorf("open a netlink socket: %w", err)
 	}
@@ -93,9 +98,12 @@ func openDescriptor(flags int, groups ...int) (d descriptor, buffer int, err err
 }
 
 // openSocket opens a socket for requests in the network namespace of the calling thread.
-func openSocket() (*socket, error) {
+func openSocket() (*socket, error) { return openSocketOf(unix.NETLINK_ROUTE) }
+
+// openSocketOf does so for another protocol of netlink than rtnetlink.
+func openSocketOf(protocol int) (*socket, error) {
 	// The kernel has answered before the write of a request returns, so an answer that is not there was lost: not worth waiting for.
-	conn, buffer, err := openDescriptor(unix.SOCK_NONBLOCK)
+	conn, buffer, err := openDescriptorOf(protocol, unix.SOCK_NONBLOCK)
 	if err != nil {
 		return nil, err
 	}

@@ -39,13 +39,30 @@ func (c *charon) logFile() string { return filepath.Join(c.dir, "charon.log") }
 
 // speak begins a conversation. The error is errAbsent when nobody answers.
 func (c *charon) speak() (vici, error) {
-	s, err := govici.NewSession(govici.WithSocketPath(c.socket()))
+	s, err := govici.NewSession(govici.WithSocketPath(c.socket()), govici.WithDialContext(dial))
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
 		return vici{}, errAbsent
 	} else if err != nil {
 		return vici{}, fmt.Errorf("speak with charon: %w", err)
 	}
 	return vici{s}, nil
+}
+
+// dial connects to charon.
+func dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	c, err := new(net.Dialer).DialContext(ctx, network, addr)
+	return hasty{c}, err
+}
+
+// hasty is a connection on which what is asked for has to be answered in time.
+type hasty struct{ net.Conn }
+
+// Write implements net.Conn.
+func (c hasty) Write(b []byte) (int, error) {
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(b)
 }
 
 // told begins a conversation, and asks what charon was told of. The caller closes the conversation where there is no error. The error is
@@ -136,7 +153,7 @@ func (c *charon) launch(path string) (*os.Process, error) {
 	return cmd.Process, nil
 }
 
-// patience is how long charon may take to start, or to end.
+// patience is how long charon may take to start, to answer, or to end.
 const patience = time.Minute
 
 // await waits until charon answers, or has ended.

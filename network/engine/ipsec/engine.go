@@ -32,6 +32,9 @@ type Engine struct {
 
 	mu     sync.Mutex                    // also held while charon is told of changes
 	wanted map[string]kernel.Association // what was put, by the name of its connection
+	kernel *kernel.IPsec                 // of the namespace of charon; nil until there is one to look after
+
+	patients map[string]patient // as nurse saw them last, by the name of the connection
 }
 
 // New makes an engine whose charon works in the network namespace in which Put is called. It starts nothing yet.
@@ -41,7 +44,7 @@ func New(o Options) *Engine {
 		quiet.SetOutput(io.Discard)
 		o.Log = quiet
 	}
-	return &Engine{log: o.Log, charon: newCharon(o.Dir), wanted: map[string]kernel.Association{}}
+	return &Engine{log: o.Log, charon: newCharon(o.Dir), wanted: map[string]kernel.Association{}, patients: map[string]patient{}}
 }
 
 // List adds the associations that charon was told of. It does not tell all of each: the rest is what was put, by this agent or by the one before,
@@ -58,6 +61,9 @@ func (e *Engine) List(_ context.Context, s *kernel.State) error {
 		return err
 	}
 	v.Close()
+	if err := e.open(); err != nil {
+		return err
+	}
 	e.remember()
 	put := e.wanted
 	e.wanted = map[string]kernel.Association{} // what charon has lost has to be put again
@@ -97,7 +103,7 @@ func (e *Engine) Put(ctx context.Context, s kernel.State) error {
 
 // tell starts charon where it does not run, and tells it of the associations of s.
 func (e *Engine) tell(ctx context.Context, s kernel.State) error {
-	if err := e.charon.start(ctx); err != nil {
+	if err := errors.Join(e.charon.start(ctx), e.open()); err != nil {
 		return err
 	}
 	v, told, err := e.charon.told()
@@ -193,10 +199,21 @@ func inOrder(set kernel.Set[kernel.AssociationKey, kernel.Association]) []kernel
 	})
 }
 
-// Run has keys agreed on with peers with which there are none, and calls look when charon has ended.
+// Run has keys agreed on with peers with which there are none, and those made again that the kernel has lost, and calls look when charon has ended.
 func (e *Engine) Run(ctx context.Context, look func()) error {
+	defer e.close()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return e.charon.watch(ctx, look) })
 	g.Go(func() error { return e.nurse(ctx) })
 	return g.Wait()
+}
+
+// close closes what List and Put have opened. They open it again.
+func (e *Engine) close() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.kernel != nil {
+		e.kernel.Close()
+		e.kernel = nil
+	}
 }

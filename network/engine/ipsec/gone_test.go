@@ -77,8 +77,12 @@ func (c *standIn) converse(conn net.Conn) {
 	}
 }
 
-// obey does what charon does at a command.
+// obey does what charon does at a command, and notes it in the file "commands".
 func (c *standIn) obey(conn net.Conn, command, body string) {
+	if f, err := os.OpenFile(filepath.Join(c.dir, "commands"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600); err == nil {
+		fmt.Fprintln(f, command)
+		f.Close()
+	}
 	switch command {
 	case "load-conn":
 		c.conns = append(c.conns, body)
@@ -224,5 +228,36 @@ func TestDropWhileCharonEnds(t *testing.T) {
 				t.Errorf("charon was started %d times and knows %v", starts(t, e), all)
 			}
 		})
+	}
+}
+
+// TestLookMakesAgain holds what charon is asked for when the kernel lacks the policies that it was told to make, as is so with a stand-in,
+// which makes none: nothing at first, then all anew, and not each time from then on.
+func TestLookMakesAgain(t *testing.T) {
+	e, _ := withStandIn(t)
+	defer e.close()
+	var s kernel.State
+	s.Associations.Add(association())
+	must(t, e.Put(t.Context(), s))
+	noted := filepath.Join(e.charon.dir, "../commands")
+	anew := "unload-conn unload-shared terminate load-shared load-conn initiate"
+	for round, want := range []bool{false, true, false, true, false, false, false, true} {
+		must(t, os.WriteFile(noted, nil, 0o600))
+		must(t, e.look(t.Context()))
+		data, err := os.ReadFile(noted)
+		must(t, err)
+		commands := strings.Join(strings.Fields(string(data)), " ")
+		if strings.Contains(commands, anew) != want || strings.Contains(commands, "terminate") != want {
+			t.Errorf("round %d asked for %s, want all anew: %t", round+1, commands, want)
+		}
+	}
+	if len(listed(t, e)) != 1 || starts(t, e) != 1 {
+		t.Errorf("charon was started %d times and knows %v", starts(t, e), listed(t, e))
+	}
+	must(t, e.Drop(t.Context(), s))
+	must(t, os.WriteFile(noted, nil, 0o600))
+	must(t, e.look(t.Context()))
+	if data, err := os.ReadFile(noted); err != nil || len(data) != 0 || len(e.patients) != 0 {
+		t.Errorf("without an association charon was asked for %s: %v", data, err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -160,13 +161,13 @@ func (x *node) keyLength() int {
 	return longest
 }
 
-// xfrm is what ip xfrm shows of the node.
+// xfrm is what ip xfrm shows of the node, or does there.
 func (x *node) xfrm(what string) string {
 	x.Helper()
 	var out []byte
 	x.Do(x, func() {
 		var err error
-		out, err = exec.Command("ip", "xfrm", what).CombinedOutput()
+		out, err = exec.Command("ip", append([]string{"xfrm"}, strings.Fields(what)...)...).CombinedOutput()
 		if err != nil {
 			x.Fatalf("ip xfrm %s: %v: %s", what, err, out)
 		}
@@ -209,5 +210,76 @@ func TestGuestPeersComeAndGo(t *testing.T) {
 	}
 	if _, err := os.Stat(a.engine.charon.logFile()); err != nil {
 		t.Error(err)
+	}
+}
+
+// policies are the ones of the node's associations, in order.
+func (x *node) policies() (all []string) {
+	x.Helper()
+	var policy string
+	for _, line := range strings.Split(x.xfrm("policy"), "\n") {
+		switch words := strings.Fields(line); {
+		case strings.HasPrefix(line, "src "):
+			policy = strings.Join(words, " ")
+		case len(words) > 1 && words[0] == "dir":
+			policy += " dir " + words[1]
+		case len(words) > 1 && words[0] == "if_id":
+			all = append(all, policy+" if_id "+words[1])
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// misses tells whether the kernel lacked something when the engine looked last.
+func (x *node) misses() bool {
+	x.engine.mu.Lock()
+	defer x.engine.mu.Unlock()
+	for _, p := range x.engine.patients {
+		if p.lacks > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// TestGuestLostInKernel holds that what somebody takes out of the kernel is made again, also where neither charon nor the peer notices.
+func TestGuestLostInKernel(t *testing.T) {
+	const out, in = "src 10.5.1.0/24 dst 10.5.2.0/24 dir out if_id 87", "src 10.5.2.0/24 dst 10.5.1.0/24 dir in if_id 87"
+	a, b := two(t, plain)
+	c := a.capture()
+	meet(a, b)
+	before := a.policies()
+	if len(before) != 6 {
+		t.Errorf("the policies of one peer are, want three in each family:\n%s", strings.Join(before, "\n"))
+	}
+	for _, test := range []struct {
+		name     string
+		commands []string // of ip xfrm
+	}{
+		{"all keys", []string{"state flush"}},
+		{"the keys of what comes in", []string{"state deleteall src 192.0.2.2 dst 192.0.2.1"}},
+		{"the keys of what goes out", []string{"state deleteall src 192.0.2.1 dst 192.0.2.2"}},
+		{"a policy for what goes out", []string{"policy delete " + out}},
+		{"a policy for what comes in", []string{"policy delete " + in}},
+		{"a policy for what is forwarded", []string{"policy delete " + strings.Replace(in, "dir in", "dir fwd", 1)}},
+		{"all", []string{"policy flush", "state flush"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			for _, command := range test.commands {
+				a.xfrm(command)
+			}
+			a.until("the policies that there were", func() bool { return slices.Equal(a.policies(), before) })
+			reach(a, b)
+			a.until("the engine to miss nothing", func() bool { return !a.misses() })
+			for _, x := range []*node{a, b} {
+				if c := x.pass(); !c.IsEmpty() {
+					t.Errorf("the next pass put\n%sand dropped\n%s", c.Put, c.Drop)
+				}
+			}
+		})
+	}
+	if seen := c.stop(); seen["CLEAR"] != 0 || seen["esp"] == 0 {
+		t.Errorf("seen on the uplink: %v", seen)
 	}
 }

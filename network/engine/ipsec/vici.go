@@ -173,13 +173,19 @@ func (v vici) unload(name string) error {
 }
 
 // terminate has charon give up the keys for packets of a connection. None is a success.
-func (v vici) terminate(name string) error {
-	err := v.command("terminate", map[string]any{"ike": name, "force": "yes", "timeout": "-1"})
+func (v vici) terminate(name string) error { return v.end(name, "-1") }
+
+// end waits for the peer's answer for as long; -1 is not at all.
+func (v vici) end(name, milliseconds string) error {
+	err := v.command("terminate", map[string]any{"ike": name, "force": "yes", "timeout": milliseconds})
 	if err != nil && strings.Contains(err.Error(), "no matching SAs") {
 		return nil
 	}
 	return err
 }
+
+// abandon has charon give up the keys of a connection, and tell the peer, before it returns, unless the peer is away. None is a success.
+func (v vici) abandon(name string) error { return v.end(name, "500") }
 
 // initiate has charon ask the peer for keys, and does not wait for it.
 func (v vici) initiate(name string) error {
@@ -197,13 +203,14 @@ func (v vici) command(command string, values map[string]any) error {
 	return nil
 }
 
-// associated tells the connections that have keys for packets, and those that are at it.
-func (v vici) associated() (keyed, busy map[string]bool, err error) {
-	keyed, busy = map[string]bool{}, map[string]bool{}
+// associated tells the connections that have keys for packets, with the SPIs by which the kernel knows those that are in use, and the connections
+// that are at it.
+func (v vici) associated() (keyed map[string][]uint32, busy map[string]bool, err error) {
+	keyed, busy = map[string][]uint32{}, map[string]bool{}
 	err = v.list("list-sas", "list-sa", func(name string, sa *govici.Message) {
 		children, _ := sa.Get("child-sas").(*govici.Message)
-		if isInstalled(children) {
-			keyed[name] = true
+		if spis, ok := installed(children); ok {
+			keyed[name] = append(keyed[name], spis...)
 		} else if state, _ := sa.Get("state").(string); state == "CONNECTING" || state == "CREATED" {
 			busy[name] = true
 		}
@@ -214,18 +221,29 @@ func (v vici) associated() (keyed, busy map[string]bool, err error) {
 	return keyed, busy, nil
 }
 
-// isInstalled tells whether one of the children is in the kernel.
-func isInstalled(children *govici.Message) bool {
+// installed tells whether one of the children is in the kernel, and the SPIs of those that are there to stay.
+func installed(children *govici.Message) (spis []uint32, ok bool) {
 	if children == nil {
-		return false
+		return nil, false
 	}
+	spis = []uint32{}
 	for _, name := range children.Keys() {
-		if c, ok := children.Get(name).(*govici.Message); ok {
-			switch state, _ := c.Get("state").(string); state {
-			case "INSTALLED", "REKEYING", "REKEYED":
-				return true
+		c, isChild := children.Get(name).(*govici.Message)
+		if !isChild {
+			continue
+		}
+		switch state, _ := c.Get("state").(string); state {
+		case "INSTALLED":
+			ok = true
+			for _, key := range []string{"spi-in", "spi-out"} {
+				text, _ := c.Get(key).(string)
+				if spi, err := strconv.ParseUint(text, 16, 32); err == nil {
+					spis = append(spis, uint32(spi))
+				}
 			}
+		case "REKEYING", "REKEYED":
+			ok = true
 		}
 	}
-	return false
+	return spis, ok
 }

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -111,13 +112,76 @@ func TestInstalled(t *testing.T) {
 			for i, s := range test.states {
 				children["pods-"+string(rune('1'+i))] = map[string]any{"name": child, "state": s}
 			}
-			if got := isInstalled(section(t, children)); got != test.want {
+			if _, got := installed(section(t, children)); got != test.want {
 				t.Errorf("got %v", got)
 			}
 		})
 	}
-	if isInstalled(nil) {
+	if _, ok := installed(nil); ok {
 		t.Error("no children are taken for one")
+	}
+}
+
+func TestInstalledSPIs(t *testing.T) {
+	children := map[string]any{
+		"pods-1": map[string]any{"state": "REKEYED", "spi-in": "c0000001", "spi-out": "c0000002"}, // about to go
+		"pods-2": map[string]any{"state": "INSTALLED", "spi-in": "c0000003", "spi-out": "0a000004"},
+		"pods-3": map[string]any{"state": "INSTALLED", "spi-in": "none"},
+	}
+	got, ok := installed(section(t, children))
+	slices.Sort(got)
+	if diff := cmp.Diff([]uint32{0x0a000004, 0xc0000003}, got); diff != "" || !ok {
+		t.Errorf("%t (-want +got):\n%s", ok, diff)
+	}
+}
+
+// TestLacks holds what is missed in the kernel: without keys no more than what asks for them.
+func TestLacks(t *testing.T) {
+	a := association()
+	spis := []uint32{1, 2}
+	for _, test := range []struct {
+		name  string
+		lose  func(*kernel.IPsecState)
+		keyed bool
+		want  bool
+	}{
+		{"nothing", func(*kernel.IPsecState) {}, true, false},
+		{"nothing, without keys", func(*kernel.IPsecState) {}, false, false},
+		{"an SPI", func(s *kernel.IPsecState) { delete(s.SPIs, 2) }, true, true},
+		{"the policy out", func(s *kernel.IPsecState) { delete(s.Policies, a.Policy(kernel.Out)) }, true, true},
+		{"the policy out, without keys", func(s *kernel.IPsecState) { delete(s.Policies, a.Policy(kernel.Out)) }, false, true},
+		{"the policy in", func(s *kernel.IPsecState) { delete(s.Policies, a.Policy(kernel.In)) }, true, true},
+		{"the policy forward", func(s *kernel.IPsecState) { delete(s.Policies, a.Policy(kernel.Through)) }, true, true},
+		{"the policy forward, without keys", func(s *kernel.IPsecState) { delete(s.Policies, a.Policy(kernel.Through)) }, false, false},
+		{"all", func(s *kernel.IPsecState) { *s = kernel.IPsecState{} }, false, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			held := kernel.IPsecState{SPIs: map[uint32]bool{1: true, 2: true, 3: true}, Policies: map[kernel.Policy]bool{}}
+			for _, dir := range []kernel.Direction{kernel.In, kernel.Out, kernel.Through} {
+				held.Policies[a.Policy(dir)] = true
+			}
+			test.lose(&held)
+			keys := spis
+			if !test.keyed {
+				keys = nil
+			}
+			if got := lacks(held, a, keys, test.keyed); got != test.want {
+				t.Errorf("something is missed: %t, want %t", got, test.want)
+			}
+		})
+	}
+}
+
+// TestMends holds that nothing is made again that is there one moment later, and not all the time what is always missing.
+func TestMends(t *testing.T) {
+	var rounds []int
+	for r := range 200 {
+		if mends(r) {
+			rounds = append(rounds, r)
+		}
+	}
+	if diff := cmp.Diff([]int{2, 4, 8, 16, 32, 64, 128, 192}, rounds); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
 	}
 }
 
