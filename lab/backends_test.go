@@ -23,6 +23,7 @@ type way struct {
 	direct   bool      // peers in the same rack get whole packets of the underlay
 	foreign  bool      // what it makes is the operator's own: nobody repairs it
 	tries    bool      // near paths are used when they have proven themselves, so that not everything is as before at once
+	keyed    bool      // packets are dropped until two nodes have agreed on keys
 }
 
 // onUplink is the uplink in both families.
@@ -51,12 +52,15 @@ const extensionConfig = `{"Type":"extension",
 
 // guestWays are those that need a kernel with their kinds of device.
 func guestWays() []way {
-	ipip := [2]string{"flannel.ipip", "flannel-v6.ipip"}
+	ipip, esp := [2]string{"flannel.ipip", "flannel-v6.ipip"}, [2]string{"flannel.esp", "flannel-v6.esp"}
 	return []way{
 		{name: "ipip", config: `{"Type":"ipip"}`, racks: 2, near: ipip, far: ipip, overhead: [2]int{20, 40}},
 		wireguardWay(),
+		{name: "ipsec", config: ipsecConfig, racks: 2, near: esp, far: esp, overhead: [2]int{57, 77}, keyed: true},
 	}
 }
+
+const ipsecConfig = `{"Type":"ipsec","PSK":"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"}`
 
 func wireguardWay() way {
 	wg := [2]string{"flannel-wg", "flannel-wg-v6"}
@@ -93,6 +97,7 @@ func testBackends(t *testing.T, ways []way) {
 // suite is all that is seen of a backend.
 func (w way) suite(t *testing.T, l *Lab) {
 	w.proven(t, l)
+	w.agree(t, l)
 	t.Run("connectivity", func(t *testing.T) { checkMatrix(t, l); w.checkPaths(t, l) })
 	for _, f := range Faults() {
 		if f.usual(l.opts) && !w.foreign {
@@ -117,6 +122,7 @@ func (w way) suite(t *testing.T, l *Lab) {
 // again is the core of the suite, for another number of nodes.
 func (w way) again(t *testing.T, l *Lab) {
 	w.proven(t, l)
+	w.agree(t, l)
 	checkMatrix(t, l)
 	w.checkPaths(t, l)
 	if f, err := FaultNamed("everything"); err != nil {
@@ -126,6 +132,24 @@ func (w way) again(t *testing.T, l *Lab) {
 	}
 	restarts(t, l, restartWays()[:1])
 	storeFaults(t, l, storeFaultList()[:1])
+}
+
+// agree waits until all nodes have keys with each other, where they need some.
+func (w way) agree(t *testing.T, l *Lab) {
+	t.Helper()
+	for _, a := range l.Nodes {
+		for _, b := range l.Nodes {
+			for i, f := range l.opts.Families {
+				if a == b || !w.keyed {
+					continue
+				}
+				eventually(t, fmt.Sprintf("%s keys of %s and %s", f, a.Name, b.Name), func() error {
+					_, err := a.Pods[0].Ping(t.Context(), b.Pods[0].Addrs[i], 0)
+					return err
+				})
+			}
+		}
+	}
 }
 
 // checkPaths looks at whether packets take the way that the backend promises, from node 1 to all others.

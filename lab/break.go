@@ -53,7 +53,7 @@ func tunnelled(o Options) bool { return o.overlay() == "vxlan" }
 
 // hasDevices tells whether the nodes of a lab have devices of their own for the overlay.
 func hasDevices(o Options) bool {
-	return slices.Contains([]string{"vxlan", "ipip", "wireguard", "udp"}, o.overlay())
+	return slices.Contains([]string{"vxlan", "ipip", "wireguard", "udp", "ipsec"}, o.overlay())
 }
 
 // overlay is the type of the backend whose devices the nodes of a lab have.

@@ -22,7 +22,7 @@ const root = "../../.."
 func needs(dir string) vm.Options {
 	charon := []string{"charon-systemd", "libstrongswan-standard-plugins"}
 	return map[string]vm.Options{
-		"lab":                  {Memory: 1536},
+		"lab":                  {Memory: 1536, Packages: charon},
 		"network":              {Packages: charon},
 		"network/engine/ipsec": {Packages: charon},
 	}[dir]
@@ -35,9 +35,9 @@ const everythingEnv = "WEFT_GUESTS"
 // kernel takes all of the time. The first kernel has both families together.
 func shares(kernel string) map[string]string {
 	if kernel == vm.Kernels()[0] {
-		return map[string]string{"ipip": "dual", "wireguard": "dual"}
+		return map[string]string{"ipip": "dual", "wireguard": "dual", "ipsec": "dual"}
 	}
-	return map[string]string{"ipip": "ipv4", "wireguard": "ipv6"}
+	return map[string]string{"ipip": "ipv4", "wireguard": "ipv6", "ipsec": "ipv6"}
 }
 
 // skips are the tests that a machine leaves out. An emulated processor is slow, and the lab's suites are long: so they have
@@ -106,8 +106,8 @@ func TestSkips(t *testing.T) {
 	seen := map[string]bool{}
 	for _, kernel := range vm.Kernels() {
 		share := shares(kernel)
-		if len(share) != 2 {
-			t.Errorf("%s has %v, want both backends", kernel, share)
+		if len(share) != 3 {
+			t.Errorf("%s has %v, want all three backends", kernel, share)
 		}
 		for _, families := range share {
 			seen[families] = true
