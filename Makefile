@@ -33,16 +33,16 @@ demo: build ## three nodes and six pods on this machine: every pair pinged, then
 demo-kube: setup build ## a real Kubernetes cluster on this machine, as root: nodes, pods, a Service, every pair tried
 	@bin/weftctl lab kube demo
 
-# Two packages keep both processors busy for long. The others, many of which count packets, go before them.
+# Two packages keep both processors busy for long. The others, many of which count packets, go before them, and they one after the other.
 test: setup lint cross ## everything: lint, builds for all machines, all tests (kernel, end to end, documentation)
 	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT
 	failed=
-	race() { CGO_ENABLED=1 go test -race -p 2 -timeout 60m "$$@" 2>&1 | tee -a "$$log" || failed=yes; }
+	race() { CGO_ENABLED=1 go test -race -timeout 60m "$$@" 2>&1 | tee -a "$$log" || failed=yes; }
 	long='./lab/kube/e2e ./lab/vm/suites'
 	echo "go test -race ./..., without $$long"
-	race $$(go list ./... | grep -vxF "$$(go list $$long)")
+	race -p 2 $$(go list ./... | grep -vxF "$$(go list $$long)")
 	echo "go test -race $$long"
-	race $$long
+	for package in $$long; do race $$package; done
 	if [ "$$failed" ]; then
 	  echo; echo 'What failed, without what was logged about it:'
 	  grep -E '^(FAIL|panic:|WARNING: DATA RACE)|^ *--- FAIL|^ +[a-z_]+_test\.go:[0-9]+: ' "$$log" | cut -c1-400 | tail -n 60
