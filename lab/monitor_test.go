@@ -11,6 +11,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 )
 
 // monitor listens to what the kernel of a host says of changes, as "ip monitor" and "nft monitor" do.
@@ -51,11 +52,20 @@ func watchKernel(t *testing.T, h *Host) *monitor {
 		}
 	}
 	rules, closeRules := watchRules(t, h)
+	list, err := h.nl.LinkList()
+	must(t, err)
+	known := map[string]string{}
+	for _, l := range list {
+		known[l.Attrs().Name] = made(l)
+	}
 	var g errgroup.Group
 	collect(&g, links, func(u netlink.LinkUpdate) {
-		if !strings.HasPrefix(u.Attrs().Name, "veth") { // of a pod: the bridge tells of its ports now and then
-			m.add("link %s", u.Attrs().Name)
+		name, is := u.Attrs().Name, made(u.Link)
+		if strings.HasPrefix(name, "veth") || u.Header.Type == unix.RTM_NEWLINK && known[name] == is {
+			return // of a pod: the bridge tells of its ports now and then; or of a carrier, which the kernel tells up to a second later (linkwatch)
 		}
+		known[name] = is
+		m.add("link %s", name)
 	})
 	collect(&g, addrs, func(u netlink.AddrUpdate) { m.add("addr %s new %t", &u.LinkAddress, u.NewAddr) })
 	collect(&g, routes, func(u netlink.RouteUpdate) { m.add("route %s", u.Route) })
@@ -71,6 +81,12 @@ func watchKernel(t *testing.T, h *Host) *monitor {
 		_ = g.Wait()
 	})
 	return m
+}
+
+// made is what of a link somebody made so, in contrast to what comes and goes with its carrier.
+func made(l netlink.Link) string {
+	a := l.Attrs()
+	return fmt.Sprint(a.Index, l.Type(), a.MTU, a.HardwareAddr, a.MasterIndex, a.TxQLen, a.RawFlags&^(unix.IFF_RUNNING|unix.IFF_LOWER_UP|unix.IFF_DORMANT))
 }
 
 // collect calls f for what comes out of c until it is closed.
