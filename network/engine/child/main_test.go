@@ -20,23 +20,30 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	ctx, end := context.WithCancel(context.Background())
-	var s child.Server
-	err = s.Serve(ctx, l, func(request json.RawMessage) any {
-		var text string
-		json.Unmarshal(request, &text)
-		switch text {
-		case "end":
-			end()
-		case "ring":
-			s.Changed()
-		case "pid":
-			return fmt.Sprint(os.Getpid())
-		}
-		return text
-	})
-	if err != nil {
+	var k keeper
+	if err := k.server.Run(context.Background(), l, &k); err != nil {
 		os.Exit(1)
 	}
 	os.Exit(0)
 }
+
+// keeper keeps nothing, and is not without use for that.
+type keeper struct{ server child.Server }
+
+func (k *keeper) Answer(request json.RawMessage) any {
+	var text string
+	json.Unmarshal(request, &text)
+	switch text {
+	case "end":
+		k.server.End()
+	case "ring":
+		k.server.Changed()
+	case "pid":
+		return fmt.Sprint(os.Getpid())
+	}
+	return text
+}
+
+func (*keeper) IsEmpty() bool { return false }
+
+func (*keeper) Close() {}

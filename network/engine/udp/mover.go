@@ -7,41 +7,24 @@ import (
 	"net"
 	"net/netip"
 	"sync"
-	"time"
 
 	"github.com/sirupsen/logrus"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/weft-network/weft/network/engine/child"
 	"github.com/weft-network/weft/network/kernel"
 )
 
-// idle is how long the process stays without anything to move after it was started.
-const idle = 30 * time.Second
-
 // Move is the process that moves packets. It answers Engines at l, which it closes, and ends with nil when it has nothing to move any
 // more: after it was told, or when its devices are gone. It also ends with ctx.
 func Move(ctx context.Context, l net.Listener, log logrus.FieldLogger) error {
-	ctx, end := context.WithCancel(ctx)
-	defer end()
-	m := &mover{log: log, end: end, tunnels: map[string]*tunnel{}, sockets: map[netip.AddrPort]*socket{}}
-	m.group.Go(func() error {
-		defer end()
-		return m.server.Serve(ctx, l, m.answer)
-	})
-	unused := time.AfterFunc(idle, m.endIfEmpty)
-	defer unused.Stop()
-	<-ctx.Done()
-	m.closeAll()
-	return m.group.Wait()
+	m := &mover{log: log, tunnels: map[string]*tunnel{}, sockets: map[netip.AddrPort]*socket{}}
+	return m.server.Run(ctx, l, m)
 }
 
 // mover is the state of the process.
 type mover struct {
 	log    logrus.FieldLogger
-	end    func()
 	server child.Server
-	group  errgroup.Group // all goroutines; Move waits for it
 
 	mu      sync.Mutex
 	kept    kernel.Set[kernel.DatagramKey, kernel.Datagram]
@@ -50,8 +33,8 @@ type mover struct {
 	closed  bool
 }
 
-// answer does what a request asks for.
-func (m *mover) answer(text json.RawMessage) any {
+// Answer does what a request asks for.
+func (m *mover) Answer(text json.RawMessage) any {
 	var q request
 	if err := json.Unmarshal(text, &q); err != nil {
 		return response{Version: version, Errors: []string{fmt.Sprintf("read the request: %v", err)}}
@@ -65,11 +48,11 @@ func (m *mover) answer(text json.RawMessage) any {
 	case opDrop:
 		m.drop(q.Datagrams)
 		if len(m.kept) == 0 {
-			defer m.end()
+			defer m.server.End()
 		}
 	case opEnd:
 		m.drop(sorted(m.kept))
-		defer m.end()
+		defer m.server.End()
 	case opList:
 	case opCount:
 		return response{Version: version, Dropped: m.dropped()}
@@ -124,11 +107,7 @@ func (m *mover) tunnel(name string, inet6 bool) (*tunnel, error) {
 		return nil, err
 	}
 	m.tunnels[name] = t
-	m.group.Go(func() error {
-		err := t.outbound()
-		m.lost(t, err)
-		return nil
-	})
+	m.server.Go(func() { m.lost(t, t.outbound()) })
 	return t, nil
 }
 
@@ -145,11 +124,7 @@ func (m *mover) socket(local netip.AddrPort, t *tunnel) error {
 		return err
 	}
 	m.sockets[local] = s
-	m.group.Go(func() error {
-		err := s.inbound()
-		m.lostSocket(s, err)
-		return nil
-	})
+	m.server.Go(func() { m.lostSocket(s, s.inbound()) })
 	return nil
 }
 
@@ -213,19 +188,18 @@ func (m *mover) forget(which func(kernel.Datagram) bool, what string, err error)
 	if len(gone) > 0 {
 		m.log.WithError(err).WithField("lost", what).Info("what packets were moved by has gone")
 		m.server.Changed()
-		m.endIfEmpty()
 	}
 }
 
-func (m *mover) endIfEmpty() {
+// IsEmpty tells whether there is nothing to move.
+func (m *mover) IsEmpty() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.kept) == 0 {
-		m.end()
-	}
+	return len(m.kept) == 0
 }
 
-func (m *mover) closeAll() {
+// Close closes all devices and sockets.
+func (m *mover) Close() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.closed = true

@@ -9,10 +9,8 @@ import (
 	"net"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/sirupsen/logrus"
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 	"golang.zx2c4.com/wireguard/conn"
 	"golang.zx2c4.com/wireguard/device"
@@ -23,32 +21,17 @@ import (
 	"github.com/weft-network/weft/network/kernel"
 )
 
-// idle is how long the process stays without a device after it was started.
-const idle = 30 * time.Second
-
 // Serve is the process that encrypts packets. It answers Engines at l, which it closes, and ends with nil when it has no device any more:
 // after it was told, or when they are gone. It also ends with ctx.
 func Serve(ctx context.Context, l net.Listener, log logrus.FieldLogger) error {
-	ctx, end := context.WithCancel(ctx)
-	defer end()
-	s := &server{log: log, end: end, devices: map[string]*served{}}
-	s.group.Go(func() error {
-		defer end()
-		return s.socket.Serve(ctx, l, s.answer)
-	})
-	unused := time.AfterFunc(idle, s.endIfEmpty)
-	defer unused.Stop()
-	<-ctx.Done()
-	s.closeAll()
-	return s.group.Wait()
+	s := &server{log: log, devices: map[string]*served{}}
+	return s.socket.Run(ctx, l, s)
 }
 
 // server is the state of the process.
 type server struct {
 	log    logrus.FieldLogger
-	end    func()
 	socket child.Server
-	group  errgroup.Group // one for each device; Serve waits for it
 
 	mu      sync.Mutex
 	devices map[string]*served
@@ -98,8 +81,8 @@ func (l *link) resized() {
 	}
 }
 
-// answer does what a request asks for.
-func (s *server) answer(text json.RawMessage) any {
+// Answer does what a request asks for.
+func (s *server) Answer(text json.RawMessage) any {
 	var q request
 	if err := json.Unmarshal(text, &q); err != nil {
 		return response{Version: version, Errors: []string{fmt.Sprintf("read the request: %v", err)}}
@@ -115,7 +98,7 @@ func (s *server) answer(text json.RawMessage) any {
 	case opRedirect:
 		errs = s.configure(s.present(q.Peers), func(p peer, _ *peer) string { return p.redirect() })
 	case opEnd:
-		defer s.end()
+		defer s.socket.End()
 	case opList:
 	default:
 		errs = append(errs, fmt.Errorf("the request %.20q is not known", q.Op))
@@ -173,10 +156,9 @@ func (s *server) putDevice(c deviceConfig) error {
 		return err
 	}
 	s.devices[c.Name] = d
-	s.group.Go(func() error {
+	s.socket.Go(func() {
 		<-d.device.Wait()
 		s.lost(d)
-		return nil
 	})
 	return nil
 }
@@ -239,18 +221,17 @@ func (s *server) lost(d *served) {
 	s.mu.Unlock()
 	s.log.WithField("device", d.config.Name).Info("a device that packets were encrypted for has gone")
 	s.socket.Changed()
-	s.endIfEmpty()
 }
 
-func (s *server) endIfEmpty() {
+// IsEmpty tells whether there is no device.
+func (s *server) IsEmpty() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.devices) == 0 {
-		s.end()
-	}
+	return len(s.devices) == 0
 }
 
-func (s *server) closeAll() {
+// Close closes all devices.
+func (s *server) Close() {
 	s.mu.Lock()
 	s.closed = true
 	all := slices.Collect(maps.Values(s.devices))
