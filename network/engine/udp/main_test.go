@@ -10,39 +10,21 @@ import (
 
 	"github.com/sirupsen/logrus"
 
-	"github.com/weft-network/weft/network/engine/child"
+	"github.com/weft-network/weft/network/engine/child/childtest"
 	"github.com/weft-network/weft/network/engine/udp"
 	"github.com/weft-network/weft/network/kernel"
-	"github.com/weft-network/weft/network/kernel/kerneltest"
 )
 
 // TestMain is also the program of the processes that the tests start: one that moves packets, and an agent that may be killed.
 func TestMain(m *testing.M) {
-	if len(os.Args) < 2 {
-		kerneltest.Main(m)
+	if len(os.Args) < 2 || os.Args[1] != "agent" {
+		childtest.Main(m, udp.Move)
 	}
-	var err error
-	switch os.Args[1] {
-	case "mover":
-		err = move()
-	case "agent":
-		err = agent(os.Args[2])
-	default:
-		kerneltest.Main(m)
-	}
-	if err != nil {
+	if err := agent(os.Args[2]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	os.Exit(0)
-}
-
-func move() error {
-	l, err := child.Inherited()
-	if err != nil {
-		return err
-	}
-	return udp.Move(context.Background(), l, quiet())
 }
 
 // agent puts what it reads, says so and waits until it is killed.
@@ -63,7 +45,7 @@ func agent(dir string) error {
 }
 
 func newEngine(dir string) *udp.Engine {
-	return udp.New(dir, []string{"/proc/self/exe", "mover"}, quiet())
+	return udp.New(dir, childtest.Command(), quiet())
 }
 
 func quiet() logrus.FieldLogger {

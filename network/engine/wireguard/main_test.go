@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"os"
 	"testing"
 
 	"github.com/sirupsen/logrus"
@@ -14,7 +13,7 @@ import (
 
 	"github.com/weft-network/weft/backend"
 	backendwireguard "github.com/weft-network/weft/backend/wireguard"
-	"github.com/weft-network/weft/network/engine/child"
+	"github.com/weft-network/weft/network/engine/child/childtest"
 	"github.com/weft-network/weft/network/engine/wireguard"
 	"github.com/weft-network/weft/network/kernel"
 	"github.com/weft-network/weft/network/kernel/kerneltest"
@@ -22,20 +21,7 @@ import (
 )
 
 // TestMain is also the program of the process that the tests start.
-func TestMain(m *testing.M) {
-	if len(os.Args) < 2 || os.Args[1] != "mover" {
-		kerneltest.Main(m)
-	}
-	l, err := child.Inherited()
-	if err == nil {
-		err = wireguard.Serve(context.Background(), l, quiet())
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	os.Exit(0)
-}
+func TestMain(m *testing.M) { childtest.Main(m, wireguard.Serve) }
 
 func quiet() logrus.FieldLogger {
 	log := logrus.New()
@@ -44,7 +30,7 @@ func quiet() logrus.FieldLogger {
 }
 
 func newEngine(dir string) *wireguard.Engine {
-	return wireguard.New(dir, []string{"/proc/self/exe", "mover"}, quiet())
+	return wireguard.New(dir, childtest.Command(), quiet())
 }
 
 // node is a node of which the device has addresses of its own to be reached at, and what an agent would be there.
