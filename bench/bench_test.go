@@ -19,8 +19,9 @@ func TestParse(t *testing.T) {
 		err  string // part of the error
 	}{
 		{"defaults", nil, options{peers: []int{1000, 5000}, runs: 7}, ""},
-		{"all", []string{"-peers", "10", "-runs", "1", "-only", "start,idle", "-write", "f"},
-			options{peers: []int{10}, runs: 1, only: []string{"start", "idle"}, write: "f"}, ""},
+		{"some", []string{"-peers", "10", "-runs", "1", "-only", "start,idle"}, options{peers: []int{10}, runs: 1, only: []string{"start", "idle"}}, ""},
+		{"all, written down", []string{"-write", "f"}, options{peers: []int{1000, 5000}, runs: 7, write: "f"}, ""},
+		{"some, written down", []string{"-only", "start", "-write", "f"}, options{}, "would leave nothing else in the tables of f"},
 		{"no number", []string{"-peers", "10,x"}, options{}, `"x" is not a number from 1 to 20000`},
 		{"too many", []string{"-peers", "20001"}, options{}, `"20001" is not a number from 1 to 20000`},
 		{"no run", []string{"-runs", "0"}, options{}, "at least 1"},

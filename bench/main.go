@@ -94,6 +94,9 @@ func parse(args []string) (options, error) {
 			o.only = append(o.only, p)
 		}
 	}
+	if len(o.only) > 0 && o.write != "" {
+		return o, fmt.Errorf("-only %s would leave nothing else in the tables of %s: -write takes everything, measured in one run", only, o.write)
+	}
 	if o.runs < 1 {
 		return o, fmt.Errorf("-runs %d: at least 1", o.runs)
 	}

@@ -185,16 +185,10 @@ func (a *Agent) serveWithoutStore(ctx context.Context) error {
 
 // resync has everything looked at now and then, for what no notification tells.
 func (a *Agent) resync(ctx context.Context) error {
-	t := time.NewTicker(a.o.Resync)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-t.C:
-			a.wanted.doubt()
-			a.look.ring()
-			a.guard.ring()
-		}
+	for range ticks(ctx, a.o.Resync) {
+		a.wanted.doubt()
+		a.look.ring()
+		a.guard.ring()
 	}
+	return ctx.Err()
 }

@@ -18,6 +18,24 @@ func (b bell) ring() {
 	}
 }
 
+// ticks is for loops whose body runs each time the interval is over, until ctx ends.
+func ticks(ctx context.Context, interval time.Duration) func(yield func() bool) {
+	return func(yield func() bool) {
+		t := time.NewTicker(interval)
+		defer t.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-t.C:
+			}
+			if !yield() {
+				return
+			}
+		}
+	}
+}
+
 // pause is how long a task waits after a failure.
 type pause struct{ first, most time.Duration }
 

@@ -32,16 +32,10 @@ const dropsEvery = 5 * time.Second
 
 // followDrops asks the engines now and then until ctx ends.
 func (a *Agent) followDrops(ctx context.Context) error {
-	t := time.NewTicker(dropsEvery)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-t.C:
-		}
+	for range ticks(ctx, dropsEvery) {
 		a.countDrops(ctx)
 	}
+	return ctx.Err()
 }
 
 // countDrops does so once. What cannot be asked for keeps nobody from the rest.

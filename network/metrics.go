@@ -78,6 +78,18 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 			ways[p.Way]++
 		}
 		programmed += int(truth(p.Programmed))
+		name := strings.Join(p.Subnets, ",")
+		for _, w := range p.WireGuard {
+			if w.Handshake != nil {
+				send("weft_wireguard_handshake_timestamp_seconds", prometheus.GaugeValue, float64(w.Handshake.Unix()), name, w.Link)
+			}
+			send("weft_wireguard_received_bytes_total", prometheus.CounterValue, float64(w.Received), name, w.Link)
+			send("weft_wireguard_sent_bytes_total", prometheus.CounterValue, float64(w.Sent), name, w.Link)
+		}
+		for _, x := range p.Paths {
+			send("weft_peer_direct", prometheus.GaugeValue, truth(x.Direct), name, x.Family)
+			send("weft_peer_direct_falls_total", prometheus.CounterValue, float64(x.Falls), name, x.Family)
+		}
 	}
 	gauge("weft_ready", truth(s.Ready))
 	gauge("weft_peers_wanted", float64(len(s.Peers)))
@@ -91,28 +103,11 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		send("weft_kernel_changes_total", prometheus.CounterValue, float64(s.Kernel.Changes[kind]), kind)
 		send("weft_kernel_repairs_total", prometheus.CounterValue, float64(s.Kernel.Repairs[kind]), kind)
 	}
-	for _, p := range s.Peers {
-		for _, w := range p.WireGuard {
-			name := strings.Join(p.Subnets, ",")
-			if w.Handshake != nil {
-				send("weft_wireguard_handshake_timestamp_seconds", prometheus.GaugeValue, float64(w.Handshake.Unix()), name, w.Link)
-			}
-			send("weft_wireguard_received_bytes_total", prometheus.CounterValue, float64(w.Received), name, w.Link)
-			send("weft_wireguard_sent_bytes_total", prometheus.CounterValue, float64(w.Sent), name, w.Link)
-		}
-	}
 	if s.Rotation != nil {
 		gauge("weft_wireguard_rotation_missing_peers", float64(len(s.Rotation.Missing)))
 	}
 	for _, d := range s.Dropped {
 		send("weft_udp_dropped_packets_total", prometheus.CounterValue, float64(d.Packets), d.Link, d.Reason)
-	}
-	for _, p := range s.Peers {
-		for _, x := range p.Paths {
-			name := strings.Join(p.Subnets, ",")
-			send("weft_peer_direct", prometheus.GaugeValue, truth(x.Direct), name, x.Family)
-			send("weft_peer_direct_falls_total", prometheus.CounterValue, float64(x.Falls), name, x.Family)
-		}
 	}
 	gauge("weft_kernel_in_step", truth(s.Kernel.InStep))
 	gauge("weft_pass_seconds", s.Kernel.PassSeconds)

@@ -95,15 +95,8 @@ func (a *Agent) waitingFile() string { return a.o.SubnetFile + ".waiting" }
 // tellWaiting writes what the agent waits for into a file while the node is not ready for pods, for the CNI plugin
 // and whoever looks.
 func (a *Agent) tellWaiting(ctx context.Context) error {
-	t := time.NewTicker(waitingAfter)
-	defer t.Stop()
 	told := ""
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-t.C:
-		}
+	for range ticks(ctx, waitingAfter) {
 		if a.report.isReady() {
 			return nil
 		}
@@ -120,4 +113,5 @@ func (a *Agent) tellWaiting(ctx context.Context) error {
 			os.Remove(a.waitingFile())
 		}
 	}
+	return ctx.Err()
 }

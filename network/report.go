@@ -97,7 +97,10 @@ func (r *report) about(subject string) []string {
 	return r.warnings[subject]
 }
 
-// peersFailed says which peers cannot be served, and why.
+// formerSubject is what warnings are about that tell of ways which this node had, and cannot make again.
+const formerSubject = "former ways"
+
+// peersFailed says which peers cannot be served, and why. Where all are served, nobody misses a former way.
 func (r *report) peersFailed(log logrus.FieldLogger, failed map[subnet.Subnets]error) {
 	texts := make(map[subnet.Subnets]string, len(failed))
 	for k, err := range failed {
@@ -107,6 +110,9 @@ func (r *report) peersFailed(log logrus.FieldLogger, failed map[subnet.Subnets]e
 	r.failed = texts
 	r.mu.Unlock()
 	r.warn(log, "peer", slices.Sorted(maps.Values(texts)))
+	if len(failed) == 0 {
+		r.warn(log, formerSubject, nil)
+	}
 }
 
 // storeAway says that the store cannot be followed.

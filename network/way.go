@@ -60,7 +60,7 @@ func (a *Agent) choose(n news) error {
 		}
 		ways, err := a.withConfigured(ways, l.config)
 		if err != nil && !l.set {
-			a.report.warn(a.o.Log, "former ways", texts(err))
+			a.report.warn(a.o.Log, formerSubject, texts(err))
 			ways, err = a.withConfigured(nil, l.config)
 		}
 		if err != nil {
@@ -200,7 +200,7 @@ func (a *Agent) formerWays(own subnet.Lease) []way {
 		w.announced = true
 		ways = append(ways, w)
 	}
-	a.report.warn(a.o.Log, "former ways", texts(errors.Join(errs...)))
+	a.report.warn(a.o.Log, formerSubject, texts(errors.Join(errs...)))
 	return ways
 }
 

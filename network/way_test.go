@@ -1,6 +1,7 @@
 package network
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -176,9 +177,21 @@ func TestFormerWays(t *testing.T) {
 			if diff := cmp.Diff(test.want, inWords(got)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
-			if diff := cmp.Diff(test.warn, strings.Join(a.report.about("former ways"), "\n")); diff != "" {
+			if diff := cmp.Diff(test.warn, strings.Join(a.report.about(formerSubject), "\n")); diff != "" {
 				t.Errorf("warnings (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestFormerWaysWarning holds that the warning ends with the last peer that needed the way.
+func TestFormerWaysWarning(t *testing.T) {
+	a := pure(t, keyed2)
+	a.formerWays(peerBy(t, keyed, vxlan1))
+	for _, failed := range []map[subnet.Subnets]error{{ownLease().Subnets: errors.New("it is reached by ipsec")}, nil} {
+		a.report.peersFailed(a.o.Log, failed)
+		if got := a.report.about(formerSubject); (len(got) > 0) != (len(failed) > 0) {
+			t.Errorf("%d peers cannot be served, and the warnings are %q", len(failed), got)
+		}
 	}
 }

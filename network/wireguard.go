@@ -53,14 +53,7 @@ const (
 // followContacts counts traffic with WireGuard peers, looks for those at their next endpoint that do not answer at the one in
 // use, and has everything looked at when somebody took peers away, of which the kernel tells nobody.
 func (a *Agent) followContacts(ctx context.Context) error {
-	t := time.NewTicker(contactsEvery)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-t.C:
-		}
+	for range ticks(ctx, contactsEvery) {
 		want := a.wanted.wireGuardPeers()
 		if len(want) == 0 && len(a.contacts.last()) == 0 {
 			continue
@@ -69,6 +62,7 @@ func (a *Agent) followContacts(ctx context.Context) error {
 			a.o.Log.WithError(err).Debug("reading the WireGuard devices failed")
 		}
 	}
+	return ctx.Err()
 }
 
 // lookForPeers does so once.

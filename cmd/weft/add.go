@@ -25,8 +25,11 @@ func (p plugin) add(args *skel.CmdArgs) error {
 	if err != nil {
 		return err
 	}
-	p.mendMAC(d)
-	hint := p.followLease(c, env, d)
+	var hint string
+	if bridge, ok := bridgeName(d); ok {
+		p.mendMAC(bridge)
+		hint = p.followLease(c, env, d, bridge)
+	}
 	if err := (records{c.DataDir}).put(args.ContainerID, args.IfName, d.conf); err != nil {
 		return types.NewError(types.ErrIOFailure, err.Error(), "")
 	}

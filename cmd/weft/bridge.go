@@ -14,15 +14,14 @@ import (
 	"github.com/weft-network/weft/subnet"
 )
 
-// followLease makes way for the address that the delegate bridge is to give to its bridge, where the bridge still has
+// followLease makes way for the address that the delegate is to give to the bridge of that name, where the bridge still has
 // those of an older lease of this node. The delegate refuses every pod because of one of IPv4, unless it is told to
 // replace it; one of IPv6 it leaves where it is, and with it a route to a subnet that another node may hold by now.
 //
 // Nothing is taken away that was not ours: for such an address, followLease returns a hint for the delegate's error.
 // What the user says of forceAddress counts.
-func (p plugin) followLease(c conf, env subnet.Env, d delegate) (hint string) {
-	name, ok := bridgeName(d)
-	if _, decided := d.conf["forceAddress"]; decided || !ok {
+func (p plugin) followLease(c conf, env subnet.Env, d delegate, name string) (hint string) {
+	if _, decided := d.conf["forceAddress"]; decided {
 		return ""
 	}
 	index, addrs, err := addrsOf(name)
@@ -79,15 +78,11 @@ func bridgeName(d delegate) (name string, ok bool) {
 	return said.Bridge, said.IsGateway || said.IsDefaultGateway
 }
 
-// mendMAC gives the bridge a MAC address where it has none. A bridge has that of one of its ports until it was given one
+// mendMAC gives the bridge of that name a MAC address where it has none. A bridge has that of one of its ports until it was given one
 // of its own (br_stp_recalculate_bridge_id of Linux), and all zeros when the last port has gone; the delegate gives it one
 // only after the first pod has an address. So when attaching the first pod failed before that, because a pod's IPv6
 // address was not ready in time, say, the delegate refuses each later pod: "could not set bridge's mac: invalid argument".
-func (p plugin) mendMAC(d delegate) {
-	name, ok := bridgeName(d)
-	if !ok {
-		return
-	}
+func (p plugin) mendMAC(name string) {
 	mac, err := macOf(name)
 	if errors.Is(err, unix.ENODEV) || err == nil && mac != [6]byte{} {
 		return

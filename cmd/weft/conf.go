@@ -101,7 +101,7 @@ func parseConf(stdin []byte) (conf, error) {
 	return c, nil
 }
 
-// isNetwork tells whether weftd may have a network of that name. The last ones would have files of the first network.
+// isNetwork tells whether weftd may have a network of that name, as kernel.Mark says, which this plugin is too small to contain.
 func isNetwork(name string) bool {
 	letter := func(r rune) bool { return r >= 'a' && r <= 'z' || r >= '0' && r <= '9' }
 	return len(name) <= 7 && strings.TrimFunc(name, letter) == "" && name[0] > '9' && !slices.Contains([]string{"flannel", "subnet", "ipsec"}, name)

@@ -11,6 +11,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/weft-network/weft/network/kernel"
 	"github.com/weft-network/weft/subnet"
 )
 
@@ -25,6 +26,15 @@ func TestParseConfFillsIn(t *testing.T) {
 	}
 	if got := c.wait(); got != 10*time.Second {
 		t.Errorf("ADD waits for %v, want 10s", got)
+	}
+}
+
+// TestIsNetwork holds that the plugin takes the names that weftd takes.
+func TestIsNetwork(t *testing.T) {
+	for _, name := range []string{"blue", "b2", "storage", "storages", "Blue", "2b", "b.1", "b-v6", "ä", "flannel", "subnet", "ipsec", "subnets"} {
+		if got, err := isNetwork(name), (kernel.Mark{Name: name, Number: 1}).Check(); got != (err == nil) {
+			t.Errorf("%q: %t for the plugin, and for weftd: %v", name, got, err)
+		}
 	}
 }
 

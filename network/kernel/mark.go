@@ -3,6 +3,7 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -14,29 +15,36 @@ type Mark struct {
 }
 
 const (
-	// MarkNameMax is the length of a Mark's name, that of "flannel": whatever a backend calls its devices, the kernel takes the name.
-	MarkNameMax = len(firstName)
-	// MarkNumberMax is the largest number of a Mark. The protocols from 88 to 95 are nobody else's; 99 is OpenR's.
-	MarkNumberMax = 8
-
 	firstName = "flannel"
+
+	// markNameMax is the length of a Mark's name, that of "flannel": whatever a backend calls its devices, the kernel takes the name.
+	markNameMax = len(firstName)
+	// markNumberMax is the largest number of a Mark. The protocols from 88 to 95 are nobody else's; 99 is OpenR's.
+	markNumberMax = 8
 )
 
-// Check tells why m cannot be the mark of a network. The zero Mark can.
+// firstFiles are the names of files and folders that the first network has where another would have its own: subnet.env, and
+// the folder of charon's sockets.
+var firstFiles = []string{"subnet", "ipsec"}
+
+// Check tells why m cannot be the mark of a network. The zero Mark can. The CNI plugin has the same rules for its key network.
 func (m Mark) Check() error {
 	if m == (Mark{}) {
 		return nil
 	}
 	var errs []error
 	name := func(r rune) bool { return r >= 'a' && r <= 'z' || r >= '0' && r <= '9' }
-	if m.Name == "" || len(m.Name) > MarkNameMax || strings.TrimFunc(m.Name, name) != "" || m.Name[0] <= '9' {
-		errs = append(errs, fmt.Errorf("name %q is not 1 to %d lower-case letters and digits, a letter first", m.Name, MarkNameMax))
+	if m.Name == "" || len(m.Name) > markNameMax || strings.TrimFunc(m.Name, name) != "" || m.Name[0] <= '9' {
+		errs = append(errs, fmt.Errorf("name %q is not 1 to %d lower-case letters and digits, a letter first", m.Name, markNameMax))
 	}
 	if m.Name == firstName {
 		errs = append(errs, fmt.Errorf("name %q is what devices of the first network begin with", m.Name))
 	}
-	if m.Number < 1 || m.Number > MarkNumberMax {
-		errs = append(errs, fmt.Errorf("number %d is not between 1 and %d", m.Number, MarkNumberMax))
+	if slices.Contains(firstFiles, m.Name) {
+		errs = append(errs, fmt.Errorf("name %q would give the network files of the first one; choose another", m.Name))
+	}
+	if m.Number < 1 || m.Number > markNumberMax {
+		errs = append(errs, fmt.Errorf("number %d is not between 1 and %d", m.Number, markNumberMax))
 	}
 	return errors.Join(errs...)
 }

@@ -29,6 +29,8 @@ func TestMarkCheck(t *testing.T) {
 		{kernel.Mark{Name: "2b", Number: 1}, `name "2b" is not`},
 		{kernel.Mark{Name: "", Number: 1}, `name "" is not`},
 		{kernel.Mark{Name: "flannel", Number: 1}, "what devices of the first network begin with"},
+		{kernel.Mark{Name: "subnet", Number: 1}, "files of the first"},
+		{kernel.Mark{Name: "ipsec", Number: 1}, "files of the first"},
 		{kernel.Mark{Name: "blue"}, "number 0 is not between 1 and 8"},
 		{kernel.Mark{Name: "blue", Number: 9}, "number 9 is not between 1 and 8"},
 	} {

@@ -22,12 +22,6 @@ func ParseMark(text string) (kernel.Mark, error) {
 		return kernel.Mark{}, fmt.Errorf("%w; a name and a number such as blue=1 would be right", err)
 	case m == kernel.Mark{}:
 		return m, errors.New("the name is missing; a name and a number such as blue=1 would be right")
-	case isOfFirst(name):
-		return kernel.Mark{}, fmt.Errorf("name %q would give the network files of the first one; choose another name", name)
 	}
 	return m, nil
 }
-
-// isOfFirst tells whether the first network has a file or folder where a network of that name would have its own: subnet.env, and the
-// folder of charon's sockets. The plugin's key network is checked alike.
-func isOfFirst(name string) bool { return name == "subnet" || name == "ipsec" }
