@@ -17,6 +17,7 @@ import (
 type suite struct {
 	dir   string
 	tests []string
+	build func() error // the test binary, once
 }
 
 // binary is the file name of the package's test binary.
@@ -49,7 +50,7 @@ func find(tree fs.FS) ([]suite, error) {
 	var suites []suite
 	for dir, names := range tests {
 		slices.Sort(names)
-		suites = append(suites, suite{dir, names})
+		suites = append(suites, suite{dir: dir, tests: names})
 	}
 	slices.SortFunc(suites, func(a, b suite) int { return cmp.Compare(a.dir, b.dir) })
 	return suites, err
@@ -66,7 +67,7 @@ func TestFind(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []suite{{"lab", []string{"TestGuest"}}, {"network/kernel", []string{"TestGuestA", "TestGuestB"}}}
+	want := []suite{{dir: "lab", tests: []string{"TestGuest"}}, {dir: "network/kernel", tests: []string{"TestGuestA", "TestGuestB"}}}
 	if d := diff.Diff(want, got, diff.AllowUnexported(suite{})); d != "" {
 		t.Errorf("found (-want +got):\n%s", d)
 	}

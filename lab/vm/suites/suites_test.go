@@ -6,7 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -28,40 +28,30 @@ func needs(dir string) vm.Options {
 	}[dir]
 }
 
-// everythingEnv asks for the lab's suites in all combinations, which takes an hour and more, when it is "all".
+// everythingEnv asks for the lab's suites in all combinations in every kernel when it is "all". It takes nearly twice as long.
 const everythingEnv = "WEFT_GUESTS"
 
-// shares are the combinations of backend and families in which a kernel runs the lab's suites: each of them is seen, and no
-// kernel takes all of the time. The first kernel has both families together.
-func shares(kernel string) map[string]string {
+// suiteTest is the test whose suites are divided between the kernels, each backend's with each combination of families to one.
+const suiteTest = "^TestGuestBackends$"
+
+// elsewhere are the suites that a kernel's machine leaves to the other one. They are divided so that both take the same time.
+func elsewhere(kernel string) []string {
 	if kernel == vm.Kernels()[0] {
-		return map[string]string{"ipip": "dual", "wireguard": "dual", "ipsec": "dual"}
+		return []string{suiteTest + "/.*/^(ipv4|ipv6)$", suiteTest + "/^ipip$/^dual$"}
 	}
-	return map[string]string{"ipip": "ipv4", "wireguard": "ipv6", "ipsec": "ipv6"}
+	return []string{suiteTest + "/^(wireguard|ipsec)$/^dual$"}
 }
 
-// skips are the tests that a machine leaves out. An emulated processor is slow, and the lab's suites are long: so they have
-// some of the repairs and faults, and every kernel has not all backends in all families.
+// skips are the tests that a machine leaves out.
 func skips(kernel, dir string, everything bool) string {
 	if dir != "lab" || everything {
 		return ""
 	}
-	const suite = "^TestGuestBackends$/.*/"
-	list := []string{
-		suite + ".*/^repair$/^(route|routes|all-routes|address|device-down|mtu|uplink|masquerade|forward|ruleset)$",
-		suite + ".*/^restart$/^(stop|upgrade|downgrade)$",
-		suite + ".*/^store$/^(compacted|lease|data|slow|config|garbage)",
-		suite + ".*/^mtu$",
-	}
-	for backend, families := range shares(kernel) {
-		others := slices.DeleteFunc([]string{"ipv4", "ipv6", "dual"}, func(f string) bool { return f == families })
-		list = append(list, "^TestGuestBackends$/^"+backend+"$/^("+strings.Join(others, "|")+")$")
-	}
-	slices.Sort(list)
-	return strings.Join(list, "|")
+	return strings.Join(elsewhere(kernel), "|")
 }
 
-// TestMachines runs all tests with the prefix, each package's in a machine of its own.
+// TestMachines runs all tests with the prefix, each package's in a machine of its own: one after the other for each of the kernels, which
+// are beside each other.
 func TestMachines(t *testing.T) {
 	packages, err := find(os.DirFS(root))
 	if err != nil {
@@ -71,23 +61,30 @@ func TestMachines(t *testing.T) {
 		t.Fatal("no package has a test for virtual machines")
 	}
 	bins := t.TempDir()
-	for _, p := range packages {
-		built := sync.OnceValue(func() error { return build(t.Context(), bins, p) }) // for whichever kernel comes first
-		for _, kernel := range vm.Kernels() {
-			t.Run(kernel+"/"+p.dir, func(t *testing.T) {
-				t.Parallel()
-				if err := built(); err != nil {
-					t.Fatal(err)
-				}
-				o, err := run(t.Context(), options(t, bins, kernel, p))
-				if err != nil {
-					t.Errorf("%v\n%s", err, o.text())
-				}
-				for _, name := range p.tests {
-					t.Run(name, func(t *testing.T) { judge(t, o, name) })
-				}
-			})
-		}
+	for i := range packages {
+		packages[i].build = sync.OnceValue(func() error { return build(t.Context(), bins, packages[i]) }) // for whichever kernel comes first
+	}
+	for _, kernel := range vm.Kernels() {
+		t.Run(kernel, func(t *testing.T) {
+			t.Parallel()
+			for _, p := range packages {
+				t.Run(p.dir, func(t *testing.T) { p.runIn(t, kernel, bins) })
+			}
+		})
+	}
+}
+
+// runIn runs the package's tests in a machine.
+func (s suite) runIn(t *testing.T, kernel, bins string) {
+	if err := s.build(); err != nil {
+		t.Fatal(err)
+	}
+	o, err := run(t.Context(), options(t, bins, kernel, s))
+	if err != nil {
+		t.Errorf("%v\n%s", err, o.text())
+	}
+	for _, name := range s.tests {
+		t.Run(name, func(t *testing.T) { judge(t, o, name) })
 	}
 }
 
@@ -101,29 +98,45 @@ func judge(t *testing.T, o outcome, name string) {
 	t.Logf("in the machine:\n%s", o.output[name])
 }
 
-// Every family is seen in a machine, every backend in both kernels, and nothing is left out elsewhere or where all is asked for.
+// TestSkips holds that each suite runs in one kernel, and that nothing is left out elsewhere or where all is asked for.
 func TestSkips(t *testing.T) {
-	seen := map[string]bool{}
-	for _, kernel := range vm.Kernels() {
-		share := shares(kernel)
-		if len(share) != 3 {
-			t.Errorf("%s has %v, want all three backends", kernel, share)
+	for _, backend := range []string{"ipip", "wireguard", "ipsec"} {
+		for _, families := range []string{"ipv4", "ipv6", "dual"} {
+			var in []string
+			for _, kernel := range vm.Kernels() {
+				if !leavesOut(t, elsewhere(kernel), "TestGuestBackends", backend, families) {
+					in = append(in, kernel)
+				}
+			}
+			if len(in) != 1 {
+				t.Errorf("%s with %s runs in %q, want one", backend, families, in)
+			}
 		}
-		for _, families := range share {
-			seen[families] = true
-		}
-	}
-	if got := skips(vm.Kernels()[0], "lab", false); !strings.Contains(got, "^TestGuestBackends$/^ipip$/^(ipv4|ipv6)$") {
-		t.Errorf("%q is left out: want the families that are not the kernel's share", got)
-	}
-	if len(seen) != 3 {
-		t.Errorf("only %v are seen", seen)
 	}
 	for dir, everything := range map[string]bool{"lab": true, "network/kernel": false} {
 		if got := skips(vm.Kernels()[0], dir, everything); got != "" {
 			t.Errorf("%s, everything %t: %q is left out", dir, everything, got)
 		}
 	}
+}
+
+// leavesOut tells whether -test.skip with these patterns leaves out the test with this path.
+func leavesOut(t *testing.T, patterns []string, path ...string) bool {
+	t.Helper()
+	for _, pattern := range patterns {
+		out := true
+		for i, word := range strings.Split(pattern, "/") {
+			ok, err := regexp.MatchString(word, path[i])
+			if err != nil {
+				t.Fatal(err)
+			}
+			out = out && ok
+		}
+		if out {
+			return true
+		}
+	}
+	return false
 }
 
 // build makes the test binary of a package, and the programs that the lab's runs.
