@@ -91,7 +91,7 @@ func TestAuto(t *testing.T) {
 			must(t, err)
 			pings = append(pings, p)
 		}
-		undisturbed := &traffic{map[string]*Pings{}, map[string]*Stream{}}
+		undisturbed := newTraffic(usual)
 		undisturbed.add(t, l, from.Pods[0], other.Pods[0])
 		undisturbed.flow(t, 20)
 

@@ -7,7 +7,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/weft-network/weft/network/kernel/kerneltest"
 	"github.com/weft-network/weft/subnet"
 )
 
@@ -105,10 +104,7 @@ func (w way) suite(t *testing.T, l *Lab) {
 		}
 	}
 	restarted, faults := restartWays(), storeFaultList()
-	switch {
-	case kerneltest.InGuest(): // an emulated processor is slow, and what is left out does not depend on the kernel
-		restarted, faults = restarted[:1], faults[:1]
-	case len(l.opts.Families) == 1:
+	if len(l.opts.Families) == 1 {
 		faults = faults[:2] // to wait for what etcd does takes long; dual-stack clusters have both families
 	}
 	restarts(t, l, restarted)

@@ -122,7 +122,7 @@ func (m *member) start() error {
 	if err != nil {
 		return fmt.Errorf("write the config of %s: %w", m.Name, err)
 	}
-	m.process, err = start(m.Host, m.Name, m.log, "/proc/self/exe", "lab", MemberCommand, string(text))
+	m.process, err = start(m.Host, m.Name, m.log, filepath.Join(binDir, "weftctl"), "lab", MemberCommand, string(text))
 	return err
 }
 

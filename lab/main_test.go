@@ -28,8 +28,6 @@ func TestMain(m *testing.M) {
 	switch {
 	case os.Getenv(buildEnv) != "":
 		os.Exit(status(buildBinaries(binariesIn(os.Getenv(buildEnv)))))
-	case len(os.Args) == 4 && os.Args[1] == "lab" && os.Args[2] == MemberCommand:
-		os.Exit(status(RunMember(os.Args[3])))
 	case IsInside():
 		if err := errors.Join(Settle(), keepBinaries(), kerneltest.LeaveToGuests(), runTogether()); err != nil {
 			os.Exit(status(err))

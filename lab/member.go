@@ -11,8 +11,7 @@ import (
 	"go.etcd.io/etcd/server/v3/embed"
 )
 
-// MemberCommand is with what the lab runs its own executable to get a member of etcd: "EXECUTABLE lab member CONFIG".
-// The main function of whatever uses this package, tests included, hands CONFIG to RunMember.
+// MemberCommand is with what the lab runs weftctl to get a member of etcd: "weftctl lab member CONFIG" hands CONFIG to RunMember.
 const MemberCommand = "member"
 
 // memberConfig is what a member of etcd is told on its command line, as JSON.

@@ -123,7 +123,7 @@ func FindBinaries() (Binaries, error) {
 	b := Binaries{Dir: filepath.Dir(self), CNI: filepath.Join(filepath.Dir(self), "cni")}
 	var missing []string
 	for _, path := range []string{
-		filepath.Join(b.Dir, "weftd"), filepath.Join(b.CNI, "weft"), filepath.Join(b.CNI, "bridge"),
+		filepath.Join(b.Dir, "weftd"), filepath.Join(b.Dir, "weftctl"), filepath.Join(b.CNI, "weft"), filepath.Join(b.CNI, "bridge"),
 		filepath.Join(b.CNI, "host-local"), filepath.Join(b.CNI, "loopback"),
 	} {
 		if _, err := os.Stat(path); err != nil {

@@ -50,7 +50,7 @@ func TestSeveralNetworks(t *testing.T) {
 				b.put(t, b.config)
 				b.ready(t)
 				pods := b.plugAll(t)
-				second := &traffic{map[string]*Pings{}, map[string]*Stream{}}
+				second := newTraffic(usual)
 				second.add(t, l, pods[0], pods[1])
 				second.add(t, l, pods[1], pods[0])
 				second.flow(t, 20)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -35,7 +36,7 @@ func storeFaultList() []storeFault {
 func storeFaults(t *testing.T, l *Lab, faults []storeFault) {
 	for _, f := range faults {
 		t.Run("store/"+f.name, func(t *testing.T) {
-			tr := startTraffic(t, l, l.Nodes...)
+			tr := startTrafficEvery(t, l, 50*time.Millisecond, l.Nodes...) // for long, and nothing may happen to it
 			before := nodeListings(t, l)
 			f.do(t, l, tr)
 			checkFollows(t, l)

@@ -6,17 +6,30 @@ import (
 	"time"
 )
 
-// traffic is what flows between pods of different nodes while something happens: a ping every 10 ms from each pod to
+// traffic is what flows between pods of different nodes while something happens: a ping at each interval from each pod to
 // the first pod of every other node, and a TCP stream beside each.
 type traffic struct {
+	every   time.Duration
 	pings   map[string]*Pings
 	streams map[string]*Stream
 }
 
-// startTraffic starts traffic between the first pods of the given nodes, in all families, and lets it end with the test.
+func newTraffic(interval time.Duration) *traffic {
+	return &traffic{interval, map[string]*Pings{}, map[string]*Stream{}}
+}
+
+// usual is how often packets are sent.
+const usual = 10 * time.Millisecond
+
+// startTraffic starts traffic between the first pods of the given nodes, in all families.
 func startTraffic(t *testing.T, l *Lab, nodes ...*Node) *traffic {
 	t.Helper()
-	tr := &traffic{map[string]*Pings{}, map[string]*Stream{}}
+	return startTrafficEvery(t, l, usual, nodes...)
+}
+
+func startTrafficEvery(t *testing.T, l *Lab, interval time.Duration, nodes ...*Node) *traffic {
+	t.Helper()
+	tr := newTraffic(interval)
 	for _, from := range nodes {
 		for _, to := range nodes {
 			if from != to {
@@ -32,12 +45,12 @@ func (tr *traffic) add(t *testing.T, l *Lab, from, to *Pod) {
 	t.Helper()
 	for i, f := range l.opts.Families {
 		name := fmt.Sprintf("%s %s to %s", f, from.Name, to.Name)
-		p, err := from.StartPings(to.Addrs[i], 10*time.Millisecond)
+		p, err := from.StartPings(to.Addrs[i], tr.every)
 		if err != nil {
 			t.Fatal(err)
 		}
 		tr.pings[name] = p
-		s, err := from.StartStream(within(t, patience), to, to.Addrs[i], 10*time.Millisecond)
+		s, err := from.StartStream(within(t, patience), to, to.Addrs[i], tr.every)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -45,9 +58,11 @@ func (tr *traffic) add(t *testing.T, l *Lab, from, to *Pod) {
 	}
 }
 
-// flow waits until so many further packets were answered everywhere, which also is how time passes in these tests.
+// flow waits until so many further packets were answered everywhere, or fewer that take as long where they are not sent as often
+// as usual. This also is how time passes in these tests.
 func (tr *traffic) flow(t *testing.T, answers int) {
 	t.Helper()
+	answers = max(1, answers*int(usual)/int(tr.every))
 	goals := map[string]int{}
 	for name, count := range tr.counts() {
 		goals[name] = count + answers
