@@ -198,6 +198,7 @@ func TestMistakes(t *testing.T) {
 		{"argument", `extraArgs: [iface]`, "at '/extraArgs/0'"},
 		{"environment", `extraEnv: [{value: x}]`, "at '/extraEnv/0'"},
 		{"capability", `extraCapabilities: [cap-net-raw]`, "at '/extraCapabilities/0'"},
+		{"text for privileged", `privileged: "yes"`, "at '/privileged'"},
 		{"text for switch", `admissionPolicy: {enabled: "no"}`, "at '/admissionPolicy/enabled'"},
 		{"strategy", `updateStrategy: {type: Recreate}`, "at '/updateStrategy/type'"},
 	} {
