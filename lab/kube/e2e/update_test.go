@@ -28,7 +28,7 @@ func TestUpdate(t *testing.T) {
 		test func(*testing.T, *update)
 	}{
 		{"restart", testRolloutRestart}, {"version", testNewVersion}, {"MTU", testNewMTU}, {"overlay", testNewOverlay},
-		{"masquerade", testNewMasquerade}, {"cni-conf", testNewConflist}, {"refused", testRefused},
+		{"masquerade", testNewMasquerade}, {"backend", testNewBackend}, {"cni-conf", testNewConflist}, {"refused", testRefused},
 	} {
 		t.Run(s.name, func(t *testing.T) {
 			talking, stream := converse(t, u.pods...), newStream(t, u.pods[0], u.pods[2])
@@ -180,6 +180,44 @@ func testNewOverlay(t *testing.T, u *update) {
 			return nil
 		})
 	}
+}
+
+// testNewBackend moves the cluster to backends without a tunnel, and back. To try whether one is needed, auto wants a capability.
+func testNewBackend(t *testing.T, u *update) {
+	const raw = `[{"op": "add", "path": "/spec/template/spec/containers/0/securityContext/capabilities/add/-", "value": "NET_RAW"}]`
+	_, err := u.Kubectl(t.Context(), "-n", "weft-system", "patch", "daemonset", "weft", "--type=json", "-p", raw)
+	must(t, err)
+	u.rollout(t)
+	for _, b := range []struct {
+		kind, way string
+		direct    bool
+	}{{"host-gw", "host-gw", false}, {"auto", "vxlan (VNI 1 at port 8472)", true}, {"vxlan", "vxlan (VNI 1 at port 8472)", false}} {
+		u.configure(t, map[string]string{"net-conf.json": strings.Replace(netConf("", "")["net-conf.json"], `"Type": "vxlan"`, fmt.Sprintf(`"Type": %q`, b.kind), 1)})
+		for _, n := range u.Nodes {
+			eventually(t, n.Name()+" to reach its peers by "+b.kind, func() error { return u.reachesBy(n, b.way, b.direct) })
+		}
+	}
+}
+
+// reachesBy tells whether a node reaches all others by one way alone, past a tunnel where that is tried.
+func (u *update) reachesBy(n *kube.Node, way string, direct bool) error {
+	s, err := statusOf(n)
+	if err != nil {
+		return err
+	}
+	if s.Transition != nil || len(s.Peers) != len(u.Nodes)-1 {
+		return fmt.Errorf("%d peers, in transition: %t", len(s.Peers), s.Transition != nil)
+	}
+	for _, p := range s.Peers {
+		past := len(p.Paths) > 0
+		for _, path := range p.Paths {
+			past = past && path.Direct
+		}
+		if p.Way != way || past != direct {
+			return fmt.Errorf("%s is reached by %s, past the tunnel: %t", p.Subnets, p.Way, past)
+		}
+	}
+	return nil
 }
 
 func testNewMasquerade(t *testing.T, u *update) {
