@@ -33,7 +33,7 @@ type options struct {
 	weftd  string // a weftd built otherwise; empty builds one
 }
 
-// atMost is how long everything may take together. Some seven minutes are usual, and once ten more to build Kubernetes.
+// atMost is how long everything may take together. Some nine minutes are usual, and once ten more to build Kubernetes.
 const atMost = 30 * time.Minute
 
 // parts are what -only can name.

@@ -287,8 +287,7 @@ func (c *Cluster) KubectlCommand(ctx context.Context, args ...string) (*exec.Cmd
 
 // await tries again and again until try succeeds, ctx ends or the process p does.
 func await(ctx context.Context, what string, p *process, try func() error) error {
-	t := time.NewTicker(50 * time.Millisecond)
-	defer t.Stop()
+	pause := 50 * time.Millisecond
 	for {
 		err := try()
 		if err == nil {
@@ -299,7 +298,8 @@ func await(ctx context.Context, what string, p *process, try func() error) error
 			return fmt.Errorf("waiting for %s: %w (%w)", what, ctx.Err(), err)
 		case <-p.ended:
 			return fmt.Errorf("waiting for %s: %w", what, errors.Join(err, p.why()))
-		case <-t.C:
+		case <-time.After(pause): // kubectl is no small thing to run
+			pause = min(2*pause, time.Second)
 		}
 	}
 }

@@ -36,7 +36,7 @@ func eventually(t *testing.T, what string, holds func() error) {
 		}
 		select {
 		case <-time.After(pause): // the longer it takes, the less there is to gain by looking often
-			pause = min(pause*5/4, 2*time.Second)
+			pause = min(pause*3/2, 2*time.Second)
 		case <-ctx.Done():
 			t.Fatalf("waiting for %s: %v", what, err)
 		}
