@@ -1,7 +1,9 @@
 package backend
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/weft-network/weft/network/kernel"
 )
@@ -34,13 +36,18 @@ func Merge(s *kernel.State, more kernel.State) error {
 	return nil
 }
 
+// clash names the first of the clashes by their texts: the same ones have to have the same error, or it is taken for news.
 func clash[K comparable, V kernel.Object[K]](s, more kernel.Set[K, V]) error {
+	var texts []string
 	for k, v := range more {
 		if h, ok := s[k]; ok && h != v {
-			return fmt.Errorf("%q is in the way of %q", fmt.Sprint(h), fmt.Sprint(v))
+			texts = append(texts, fmt.Sprintf("%q is in the way of %q", fmt.Sprint(h), fmt.Sprint(v)))
 		}
 	}
-	return nil
+	if len(texts) == 0 {
+		return nil
+	}
+	return errors.New(slices.Min(texts))
 }
 
 func add[K comparable, V kernel.Object[K]](s *kernel.Set[K, V], more kernel.Set[K, V]) {
