@@ -36,7 +36,6 @@ func Merge(s *kernel.State, more kernel.State) error {
 	return nil
 }
 
-// clash names the first of the clashes by their texts: the same ones have to have the same error, or it is taken for news.
 func clash[K comparable, V kernel.Object[K]](s, more kernel.Set[K, V]) error {
 	var texts []string
 	for k, v := range more {
@@ -44,6 +43,12 @@ func clash[K comparable, V kernel.Object[K]](s, more kernel.Set[K, V]) error {
 			texts = append(texts, fmt.Sprintf("%q is in the way of %q", fmt.Sprint(h), fmt.Sprint(v)))
 		}
 	}
+	return FirstOf(texts)
+}
+
+// FirstOf is an error with the text that comes first in the alphabet, nil if there is none. What a map yields has no order, and of
+// the same faults always the same has to be named: another text is another warning.
+func FirstOf(texts []string) error {
 	if len(texts) == 0 {
 		return nil
 	}

@@ -173,18 +173,22 @@ func (b Backend) interval(u backend.Uplink, public netip.Addr) uint16 {
 // fit tells whether s holds nothing else under the keys of add, which other peers would need.
 func fit(s, add *kernel.State) error {
 	known := true
+	var faults []string
 	for k, p := range add.WireGuardPeers {
 		other, ok := s.WireGuardPeers[k]
 		if ok && other != p {
-			return fmt.Errorf("PublicKey %s is also that of the node at %s: two nodes have one private key", p.PublicKey, other.Endpoints)
+			faults = append(faults, fmt.Sprintf("PublicKey %s is also that of the node at %s: two nodes have one private key", p.PublicKey, other.Endpoints))
 		}
 		known = known && ok
+	}
+	if len(faults) > 0 {
+		return backend.FirstOf(faults)
 	}
 	for k, r := range add.Routes {
 		// The routes of two peers to one subnet are the same, but only one of them can have what is sent there.
 		if other, ok := s.Routes[k]; ok && (other != r || !known) {
-			return fmt.Errorf("the subnet is another peer's too: %s", other)
+			faults = append(faults, "the subnet is another peer's too: "+other.String())
 		}
 	}
-	return nil
+	return backend.FirstOf(faults)
 }
